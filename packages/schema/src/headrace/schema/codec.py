@@ -1,0 +1,70 @@
+"""Bytes for everything that travels between processes: msgpack, through msgspec's typed decoders."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from headrace.schema.control import ControlMessage
+from headrace.schema.events import ReplyItem
+from headrace.schema.task import GenerationTask
+
+
+class CodecError(ValueError):
+    """Bytes that are not what they should be. The message names the place and never holds the content."""
+
+
+_encoder = msgspec.msgpack.Encoder()
+_task_decoder = msgspec.msgpack.Decoder(GenerationTask)
+_replies_decoder = msgspec.msgpack.Decoder(list[ReplyItem])
+_control_decoder = msgspec.msgpack.Decoder(ControlMessage)
+
+
+def encode_task(task: GenerationTask) -> bytes:
+    """Encode a task for the queue."""
+    return _encoder.encode(task)
+
+
+def decode_task(data: bytes) -> GenerationTask:
+    """Decode a task.
+
+    Raises:
+        CodecError: the bytes are no task.
+    """
+    try:
+        return _task_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"not a generation task: {error}") from None
+
+
+def encode_replies(items: Sequence[ReplyItem]) -> bytes:
+    """Encode a batch for a reply queue: one msgpack array, whatever the number of streams in it."""
+    return _encoder.encode(items)
+
+
+def decode_replies(data: bytes) -> list[ReplyItem]:
+    """Decode a batch off a reply queue.
+
+    Raises:
+        CodecError: the bytes are no batch of replies.
+    """
+    try:
+        return _replies_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"not a batch of replies: {error}") from None
+
+
+def encode_control(message: ControlMessage) -> bytes:
+    """Encode a control message."""
+    return _encoder.encode(message)
+
+
+def decode_control(data: bytes) -> ControlMessage:
+    """Decode a control message.
+
+    Raises:
+        CodecError: the bytes are no control message.
+    """
+    try:
+        return _control_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"not a control message: {error}") from None

@@ -1,0 +1,99 @@
+"""Every way a request can fail, with the answers that the rest of Headrace needs, in one table.
+
+A failure is data: its code decides the HTTP status, whether the same request may succeed when it is sent again, and how
+loudly it is logged. Foreign exceptions are turned into a `HeadraceError` in the module where they enter.
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+LogLevel = Literal["info", "warning", "error"]
+
+
+class ErrorCode(StrEnum):
+    """What went wrong. The values are part of the wire."""
+
+    INVALID_REQUEST = "invalid_request"
+    UNSUPPORTED_PARAMETER = "unsupported_parameter"
+    CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
+    UNAUTHORIZED = "unauthorized"
+    NOT_FOUND = "not_found"
+    MODEL_NOT_FOUND = "model_not_found"
+    METHOD_NOT_ALLOWED = "method_not_allowed"
+    PAYLOAD_TOO_LARGE = "payload_too_large"
+    UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
+    CONFLICT = "conflict"
+    OVERLOADED = "overloaded"
+    CANCELLED = "cancelled"
+    DEADLINE_EXCEEDED = "deadline_exceeded"
+    BROKER_UNAVAILABLE = "broker_unavailable"
+    WORKER_LOST = "worker_lost"
+    ENGINE_DEAD = "engine_dead"
+    ENGINE_ERROR = "engine_error"
+    STREAM_BROKEN = "stream_broken"
+    SHUTTING_DOWN = "shutting_down"
+    INTERNAL_ERROR = "internal_error"
+
+
+class ErrorAnswer(Struct, frozen=True):
+    """What a code means to the client and to the log."""
+
+    status: int
+    retryable: bool
+    log_level: LogLevel
+
+
+ERROR_TABLE: dict[ErrorCode, ErrorAnswer] = {
+    ErrorCode.INVALID_REQUEST: ErrorAnswer(400, retryable=False, log_level="info"),
+    ErrorCode.UNSUPPORTED_PARAMETER: ErrorAnswer(400, retryable=False, log_level="info"),
+    ErrorCode.CONTEXT_LENGTH_EXCEEDED: ErrorAnswer(400, retryable=False, log_level="info"),
+    ErrorCode.UNAUTHORIZED: ErrorAnswer(401, retryable=False, log_level="info"),
+    ErrorCode.NOT_FOUND: ErrorAnswer(404, retryable=False, log_level="info"),
+    ErrorCode.MODEL_NOT_FOUND: ErrorAnswer(404, retryable=False, log_level="info"),
+    ErrorCode.METHOD_NOT_ALLOWED: ErrorAnswer(405, retryable=False, log_level="info"),
+    ErrorCode.PAYLOAD_TOO_LARGE: ErrorAnswer(413, retryable=False, log_level="info"),
+    ErrorCode.UNSUPPORTED_MEDIA_TYPE: ErrorAnswer(415, retryable=False, log_level="info"),
+    ErrorCode.CONFLICT: ErrorAnswer(409, retryable=False, log_level="info"),
+    ErrorCode.OVERLOADED: ErrorAnswer(429, retryable=True, log_level="warning"),
+    # 499 is what proxies log for a client that closed its request; the client itself seldom sees it.
+    ErrorCode.CANCELLED: ErrorAnswer(499, retryable=False, log_level="info"),
+    ErrorCode.DEADLINE_EXCEEDED: ErrorAnswer(504, retryable=True, log_level="warning"),
+    ErrorCode.BROKER_UNAVAILABLE: ErrorAnswer(503, retryable=True, log_level="error"),
+    ErrorCode.WORKER_LOST: ErrorAnswer(503, retryable=True, log_level="error"),
+    ErrorCode.ENGINE_DEAD: ErrorAnswer(503, retryable=True, log_level="error"),
+    ErrorCode.ENGINE_ERROR: ErrorAnswer(500, retryable=True, log_level="error"),
+    ErrorCode.STREAM_BROKEN: ErrorAnswer(502, retryable=True, log_level="error"),
+    ErrorCode.SHUTTING_DOWN: ErrorAnswer(503, retryable=True, log_level="warning"),
+    ErrorCode.INTERNAL_ERROR: ErrorAnswer(500, retryable=True, log_level="error"),
+}
+
+
+def answer_for(code: str) -> ErrorAnswer:
+    """Return the answers for a code off the wire; one that a newer peer invented is treated as an internal error."""
+    try:
+        return ERROR_TABLE[ErrorCode(code)]
+    except ValueError:
+        return ERROR_TABLE[ErrorCode.INTERNAL_ERROR]
+
+
+class HeadraceError(Exception):
+    """A failure that a client is told about.
+
+    Attributes:
+        code: which row of the table.
+        message: one sentence for the client. It never holds prompt text, paths or secrets.
+        param: the field or setting at fault, where there is one.
+    """
+
+    def __init__(self, code: ErrorCode, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.param = param
+
+    @property
+    def answer(self) -> ErrorAnswer:
+        """Status, retryable and log level of this failure."""
+        return ERROR_TABLE[self.code]

@@ -1,0 +1,177 @@
+"""The events of a stream, and the chunk that carries them.
+
+A stream is a list of events, and nothing in it is signalled by absence: a generation starts, each of its sequences
+starts, grows and finishes, and the generation ends with exactly one of `GenerationFinished` and `GenerationFailed`.
+A whole answer is folded from the same events as a streamed one.
+
+These Structs are arrays on the wire (the first item is the tag), because one of them is made for every step of every
+sequence. Evolution: tags are never used again, fields are only appended, and a new field has a default.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
+Stage = Literal["submit", "queue", "prefill", "decode", "reply"]
+
+
+class Usage(Struct, frozen=True, array_like=True, gc=False):
+    """Token counts of a generation, all sequences together.
+
+    Attributes:
+        input_tokens: tokens of the prompt, counted once however many sequences there are.
+        output_tokens: tokens that were sampled.
+        cached_tokens: how many of the input tokens came from the engine's prefix cache.
+    """
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int = 0
+
+
+class Timings(Struct, frozen=True, array_like=True, gc=False):
+    """Where the time of a generation went, in seconds.
+
+    Attributes:
+        queue_seconds: from the scheduler's submit to a worker's pickup.
+        first_token_seconds: from the pickup to the first token.
+        total_seconds: from the pickup to the last token.
+    """
+
+    queue_seconds: float
+    first_token_seconds: float
+    total_seconds: float
+
+
+class GenerationQueued(Struct, frozen=True, array_like=True, tag=1, gc=False):
+    """The generation waits for a worker.
+
+    Attributes:
+        position: how many requests are ahead of it.
+        eta_seconds: expected wait, None while it is not known.
+    """
+
+    position: int
+    eta_seconds: float | None = None
+
+
+class GenerationStarted(Struct, frozen=True, array_like=True, tag=2, gc=False):
+    """A worker took the generation and its engine accepted the prompt.
+
+    Attributes:
+        worker_id: the replica that runs it; control messages are addressed to it.
+        input_tokens: tokens of the prompt.
+    """
+
+    worker_id: str
+    input_tokens: int = 0
+
+
+class SequenceStarted(Struct, frozen=True, array_like=True, tag=3, gc=False):
+    """Sequence `index` of the generation begins."""
+
+    index: int = 0
+
+
+class SequenceDelta(Struct, frozen=True, array_like=True, tag=4, gc=False):
+    """What sequence `index` grew by.
+
+    Attributes:
+        index: the sequence.
+        text: whole characters only; a token that ends inside a character waits for the next.
+        token_ids: the ids of the new tokens, where `output.token_ids` asked for them.
+    """
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...] | None = None
+
+
+class SequenceFinished(Struct, frozen=True, array_like=True, tag=5, gc=False):
+    """Sequence `index` has ended.
+
+    Attributes:
+        index: the sequence.
+        finish_reason: why it ended.
+        stop_sequence: the text of `stop` that ended it, if one did.
+    """
+
+    index: int
+    finish_reason: FinishReason
+    stop_sequence: str | None = None
+
+
+class GenerationFinished(Struct, frozen=True, array_like=True, tag=6, gc=False):
+    """The generation ended well: every sequence has finished."""
+
+    usage: Usage
+    timings: Timings | None = None
+
+
+class GenerationFailed(Struct, frozen=True, array_like=True, tag=7, gc=False):
+    """The generation ended, and its answer is not whole.
+
+    Attributes:
+        code: a value of `ErrorCode`.
+        message: one sentence for the client.
+        stage: how far it had come.
+        retryable: whether the same request may succeed when it is sent again.
+        usage: what was used up to here, where it is known.
+        param: the field at fault, where there is one.
+    """
+
+    code: str
+    message: str
+    stage: Stage
+    retryable: bool
+    usage: Usage | None = None
+    param: str | None = None
+
+
+Event = (
+    GenerationQueued
+    | GenerationStarted
+    | SequenceStarted
+    | SequenceDelta
+    | SequenceFinished
+    | GenerationFinished
+    | GenerationFailed
+)
+
+
+class StreamChunk(Struct, frozen=True, array_like=True, tag=1):
+    """The unit that travels from a worker to the scheduler.
+
+    Attributes:
+        request_id: the request that it belongs to.
+        attempt: which try at the generation this is, counted from 1; a chunk of an older attempt is dropped.
+        offset: how many events of the stream come before this chunk, so that a chunk that arrives twice is
+            dropped and one that is missing is noticed.
+        events: in order; they may belong to several sequences.
+    """
+
+    request_id: str
+    attempt: int
+    offset: int
+    events: tuple[Event, ...]
+
+
+class AttemptQuery(Struct, frozen=True, array_like=True, tag=2):
+    """A worker that was handed a redelivered task asks the scheduler whether, and as which attempt, to run it.
+
+    Attributes:
+        request_id: the request.
+        worker_id: where the answer goes.
+    """
+
+    request_id: str
+    worker_id: str
+
+
+ReplyItem = StreamChunk | AttemptQuery
+
+
+def is_terminal(event: Event) -> bool:
+    """Tell whether a stream ends with this event."""
+    return isinstance(event, GenerationFinished | GenerationFailed)

@@ -1,0 +1,47 @@
+"""Names in the broker. Both sides compute them, so they live with the values."""
+
+import re
+
+CONTROL_EXCHANGE = "headrace.control"
+GENERATE_ACTOR = "generate"
+
+_UNSAFE = re.compile(r"[^a-zA-Z0-9.\-]")
+
+
+def task_queue_name(model: str) -> str:
+    """Return the task queue of a model.
+
+    Characters that a queue name may not have are written as `_` and the hex of their UTF-8 bytes, so two models never
+    share a queue. The suffix keeps a model's name from looking like a dead-letter queue's.
+    """
+    safe = _UNSAFE.sub(lambda match: "".join(f"_{byte:02x}" for byte in match.group().encode()), model)
+    return f"headrace.{safe}.tasks"
+
+
+def dead_letter_queue_name(model: str) -> str:
+    """Return the queue that keeps a model's tasks that could not be decoded or run."""
+    return f"{task_queue_name(model)}.XQ"
+
+
+def reply_queue_name(replica_id: str, epoch: int) -> str:
+    """Return the reply queue of one connection of one scheduler replica.
+
+    The epoch counts connections: chunks for a connection that is gone must come back as undeliverable, not reach the
+    next one with a hole in them.
+    """
+    return f"headrace.reply.{replica_id}.{epoch}"
+
+
+def control_queue_name(worker_id: str) -> str:
+    """Return the control queue of one worker replica."""
+    return f"headrace.control.{worker_id}"
+
+
+def worker_control_key(worker_id: str) -> str:
+    """Return the routing key that reaches one worker."""
+    return f"worker.{worker_id}"
+
+
+def model_control_key(model: str) -> str:
+    """Return the routing key that reaches every worker of a model."""
+    return f"model.{model}"

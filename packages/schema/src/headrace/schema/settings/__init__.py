@@ -1,0 +1,33 @@
+"""The settings: what they are, what they mean, and how they are read without touching a file or the environment."""
+
+from headrace.schema.settings.load import ConfigSource, SettingsError, load_settings
+from headrace.schema.settings.model import (
+    BrokerSettings,
+    EngineSettings,
+    GatewaySettings,
+    LogSettings,
+    ModelSettings,
+    RedisSettings,
+    SchedulerSettings,
+    Secret,
+    Settings,
+    StorageSettings,
+    WorkerSettings,
+)
+
+__all__ = [
+    "BrokerSettings",
+    "ConfigSource",
+    "EngineSettings",
+    "GatewaySettings",
+    "LogSettings",
+    "ModelSettings",
+    "RedisSettings",
+    "SchedulerSettings",
+    "Secret",
+    "Settings",
+    "SettingsError",
+    "StorageSettings",
+    "WorkerSettings",
+    "load_settings",
+]

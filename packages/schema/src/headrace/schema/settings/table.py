@@ -1,0 +1,58 @@
+"""The settings as a table for people, written from the Structs so that it can't be wrong."""
+
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from headrace.schema.settings.load import variable_name
+from headrace.schema.settings.model import ModelSettings, Secret, Settings
+
+
+def render_settings_table() -> str:
+    """Return a Markdown table of every setting: name, environment variable, type, default, meaning."""
+    rows = ["| setting | environment | type | default | what it does |", "| --- | --- | --- | --- | --- |"]
+    for section, struct in get_type_hints(Settings).items():
+        if section == "models":
+            rows += _rows("models.NAME", ModelSettings)
+        else:
+            rows += _rows(section, struct)
+    return "\n".join(rows) + "\n"
+
+
+def _rows(section: str, struct: type[Struct]) -> list[str]:
+    hints = get_type_hints(struct, include_extras=True)
+    rows: list[str] = []
+    for item in msgspec.structs.fields(struct):
+        path = f"{section}.{item.name}"
+        kind, metas = _unwrap(hints[item.name])
+        description = next(meta.description for meta in reversed(metas) if meta.description)
+        default = "required" if item.required else _show_default(item)
+        rows.append(f"| `{path}` | `{variable_name(path)}` | {_show_type(kind, metas)} | {default} | {description} |")
+    return rows
+
+
+def _show_default(item: msgspec.structs.FieldInfo) -> str:
+    value: Any = item.default_factory() if item.default is msgspec.NODEFAULT else item.default  # pyright: ignore[reportCallIssue]
+    if value is None:
+        return "none"
+    if value in ("", {}):
+        return "empty"
+    return f"`{value}`"
+
+
+def _unwrap(kind: Any) -> tuple[Any, list[Meta]]:  # noqa: ANN401 - a type expression
+    metas = list(getattr(kind, "__metadata__", ()))
+    return (get_args(kind)[0] if metas else kind), metas
+
+
+def _show_type(kind: Any, metas: list[Meta]) -> str:  # noqa: ANN401 - a type expression
+    if get_origin(kind) is Literal:
+        return " or ".join(f"`{choice}`" for choice in get_args(kind))
+    if Secret in get_args(kind):
+        return "secret"
+    name = getattr(kind, "__name__", str(kind))
+    bounds = [f"≥ {meta.ge:g}" for meta in metas if meta.ge is not None]
+    bounds += [f"> {meta.gt:g}" for meta in metas if meta.gt is not None]
+    bounds += [f"≤ {meta.le:g}" for meta in metas if meta.le is not None]
+    return f"{name} {', '.join(bounds)}".strip()

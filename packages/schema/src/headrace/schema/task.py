@@ -1,0 +1,31 @@
+"""The task that travels to a worker: a request wrapped with all that the way there and back needs."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from headrace.schema.request import ChatCompletionRequest
+
+MAX_PRIORITY = 9
+
+Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
+
+
+class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One request on its way to a worker.
+
+    Attributes:
+        request_id: unique for ever; redelivery is recognised by it.
+        reply_address: the reply queue of the scheduler replica that waits for the chunks.
+        submitted_at: when the scheduler took it, Unix seconds.
+        deadline: when it is worth nothing any more, Unix seconds.
+        priority: 0 to 9, the higher the sooner.
+        request: what to generate.
+    """
+
+    request_id: str
+    reply_address: str
+    submitted_at: float
+    deadline: float
+    request: ChatCompletionRequest
+    priority: Priority = 5

@@ -1,0 +1,73 @@
+"""What an engine must do. Everything above this line is the same for vLLM and for the scripted engine."""
+
+from collections.abc import AsyncGenerator
+from typing import Protocol
+
+from msgspec import Struct
+
+from headrace.schema.events import Event
+from headrace.schema.request import ChatCompletionRequest
+
+
+class EngineDeadError(Exception):
+    """The engine is gone for good: its process must end, so that a supervisor starts a new one."""
+
+
+class EngineJob(Struct, frozen=True, kw_only=True):
+    """One generation for an engine.
+
+    Attributes:
+        request_id: unique among the jobs that run; logs of the engine carry it.
+        worker_id: what `GenerationStarted` says.
+        request: what to generate.
+        priority: 0 to 9, the higher the sooner.
+    """
+
+    request_id: str
+    worker_id: str
+    request: ChatCompletionRequest
+    priority: int
+
+
+class Engine(Protocol):
+    """Turns a request into events.
+
+    An engine is made before the process has threads (it may fork), and started on the event loop that uses it.
+    """
+
+    @property
+    def slots(self) -> int:
+        """Generations that it runs at once; the worker's prefetch."""
+        ...
+
+    async def start(self) -> None:
+        """Finish what needs the event loop, and return when the engine can take a job.
+
+        Raises:
+            EngineDeadError: it can't be started.
+        """
+        ...
+
+    def generate(self, job: EngineJob) -> AsyncGenerator[list[Event], None]:
+        """Run a job and yield its events in order, one list for each step that had something for it.
+
+        The first list begins with `GenerationStarted`, after the prompt was rendered and accepted; each sequence starts,
+        grows and finishes; the last event is `GenerationFinished` with the usage. Text is whole characters. Token ids
+        are there only where `output.token_ids` asks for them. `timings` are left to the caller.
+
+        Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine before it returns.
+
+        Raises:
+            HeadraceError: this job can't be run or failed (context_length_exceeded, invalid_request,
+                unsupported_parameter, engine_error); others go on.
+            EngineDeadError: the engine died.
+        """
+        ...
+
+    async def wait_dead(self) -> None:
+        """Return when the engine has died by itself; never after `close`."""
+        ...
+
+    async def close(self) -> None:
+        """Stop the engine and every process that it started. Jobs still running are aborted."""
+        ...
