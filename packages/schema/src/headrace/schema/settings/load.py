@@ -93,7 +93,7 @@ class _Loader:
         self._models: dict[str, Table] = {}
         self._origins: dict[str, str] = {}
 
-    def put(self, path: str, value: Any, origin: str) -> None:  # noqa: ANN401 - a value of any setting's type
+    def put(self, path: str, value: Any, origin: str) -> None:
         section, key = path.split(".", 1)
         if section == "models":
             name, key = key.rsplit(".", 1)
@@ -203,7 +203,7 @@ class _Loader:
             models[name] = self._convert(f"models.{name}", {**base, **table}, ModelSettings)
         return Settings(**sections, models=models)
 
-    def _convert(self, section: str, table: Table, struct: type[Struct]) -> Any:  # noqa: ANN401 - an instance of struct
+    def _convert(self, section: str, table: Table, struct: type[Struct]) -> Any:
         fields = get_type_hints(struct, include_extras=True)
         values: Table = {}
         for key, value in table.items():
@@ -237,7 +237,7 @@ def _plain_name(path: str) -> str:
     return PREFIX + re.sub(r"[^A-Za-z0-9]", "_", path).upper()
 
 
-def _from_text(text: str, kind: Any) -> Any:  # noqa: ANN401 - both are a setting's type
+def _from_text(text: str, kind: Any) -> Any:
     bare = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
     if Secret in get_args(bare):
         return Secret(text)

@@ -1,5 +1,6 @@
 """The settings as a table for people, written from the Structs so that it can't be wrong."""
 
+from collections.abc import Sequence
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -33,7 +34,7 @@ def _rows(section: str, struct: type[Struct]) -> list[str]:
 
 
 def _show_default(item: msgspec.structs.FieldInfo) -> str:
-    value: Any = item.default_factory() if item.default is msgspec.NODEFAULT else item.default  # pyright: ignore[reportCallIssue]
+    value: Any = item.default_factory() if item.default is msgspec.NODEFAULT else item.default
     if value is None:
         return "none"
     if value in ("", {}):
@@ -41,12 +42,12 @@ def _show_default(item: msgspec.structs.FieldInfo) -> str:
     return f"`{value}`"
 
 
-def _unwrap(kind: Any) -> tuple[Any, list[Meta]]:  # noqa: ANN401 - a type expression
+def _unwrap(kind: Any) -> tuple[Any, Sequence[Meta]]:
     metas = list(getattr(kind, "__metadata__", ()))
     return (get_args(kind)[0] if metas else kind), metas
 
 
-def _show_type(kind: Any, metas: list[Meta]) -> str:  # noqa: ANN401 - a type expression
+def _show_type(kind: Any, metas: Sequence[Meta]) -> str:
     if get_origin(kind) is Literal:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if Secret in get_args(kind):

@@ -51,11 +51,11 @@ class Engine(Protocol):
     def generate(self, job: EngineJob) -> AsyncGenerator[list[Event], None]:
         """Run a job and yield its events in order, one list for each step that had something for it.
 
-        The first list begins with `GenerationStarted`, after the prompt was rendered and accepted; each sequence starts,
-        grows and finishes; the last event is `GenerationFinished` with the usage. Text is whole characters. Token ids
+        The first list begins with `GenerationStarted`, after the prompt was rendered and accepted; each
+        sequence starts, grows and finishes; the last event is `GenerationFinished` with the usage. Text is whole characters. Token ids
         are there only where `output.token_ids` asks for them. `timings` are left to the caller.
 
-        Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine before it returns.
+        Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine first.
 
         Raises:
             HeadraceError: this job can't be run or failed (context_length_exceeded, invalid_request,
