@@ -34,7 +34,7 @@ class GenerationParameters(Struct, frozen=True, kw_only=True, omit_defaults=True
         presence_penalty: subtracted once from a token that was emitted before.
         frequency_penalty: subtracted for each time that a token was emitted before.
         repetition_penalty: divides the logits of tokens seen in prompt or output; 1 is none.
-        provider_extensions: passed untouched to the module that talks to the engine or provider; only that validates it.
+        provider_extensions: passed untouched to the module that talks to the engine or provider, which checks it.
     """
 
     temperature: Annotated[float, Meta(ge=0.0, le=2.0)] | None = None

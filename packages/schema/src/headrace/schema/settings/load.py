@@ -73,7 +73,8 @@ def load_settings(
         SettingsError: with every mistake that was found.
     """
     loader = _Loader(source)
-    loader.read_source()
+    if source is not None:
+        loader.read_source(source)
     loader.read_environment(environ, read_file)
     for path, value in overrides.items():
         loader.put(path, value, "command line")
@@ -102,54 +103,50 @@ class _Loader:
             self._tables.setdefault(section, {})[key] = value
         self._origins[path] = origin
 
-    def read_source(self) -> None:
-        if self.source is None:
-            return
+    def read_source(self, source: ConfigSource) -> None:
         try:
-            document = tomllib.loads(self.source.text)
+            document = tomllib.loads(source.text)
         except tomllib.TOMLDecodeError as error:
-            self.problems.append(f"{self.source.name}: not valid TOML: {error}")
+            self.problems.append(f"{source.name}: not valid TOML: {error}")
             return
         sections = _sections()
         for section, content in document.items():
             if section not in sections and section != "models":
                 hint = _suggest(section, [*sections, "models"])
-                self.problems.append(f"{self.source.line_of(section)}: [{section}] is not a section of settings{hint}")
+                self.problems.append(f"{source.line_of(section)}: [{section}] is not a section of settings{hint}")
             elif not isinstance(content, dict):
-                self.problems.append(f"{self.source.line_of(section)}: {section} must be a table: [{section}]")
+                self.problems.append(f"{source.line_of(section)}: {section} must be a table: [{section}]")
             elif section == "models":
-                self._read_models(cast("Table", content))
+                self._read_models(source, cast("Table", content))
             else:
-                self._read_section(section, cast("Table", content), sections[section])
+                self._read_section(source, section, cast("Table", content))
 
-    def _read_section(self, section: str, content: Table, struct: type[Struct]) -> None:
-        assert self.source is not None
-        fields = get_type_hints(struct)
+    def _read_section(self, source: ConfigSource, section: str, content: Table) -> None:
+        fields = get_type_hints(_sections()[section])
         for key, value in content.items():
             path = f"{section}.{key}"
             if key in fields and Secret in get_args(fields[key]):
                 variable = variable_name(path)
                 self.problems.append(
-                    f"{self.source.line_of(path)}: {path} is a secret and may not be in the file; "
+                    f"{source.line_of(path)}: {path} is a secret and may not be in the file; "
                     f"set {variable}, or {variable}{FILE_SUFFIX} to the name of a file that holds it"
                 )
             elif key == "url" and isinstance(value, str) and re.search(r"//[^/@]*:[^/@]+@", value):
                 variable = variable_name(f"{section}.password")
                 self.problems.append(
-                    f"{self.source.line_of(path)}: {path} holds a password, which may not be in the file; set {variable}"
+                    f"{source.line_of(path)}: {path} holds a password and may not be in the file; set {variable}"
                 )
             else:
-                self.put(path, value, self.source.line_of(path))
+                self.put(path, value, source.line_of(path))
 
-    def _read_models(self, content: Table) -> None:
-        assert self.source is not None
+    def _read_models(self, source: ConfigSource, content: Table) -> None:
         for name, table in content.items():
             if not isinstance(table, dict):
-                self.problems.append(f'{self.source.line_of(f"models.{name}")}: use a table: [models."{name}"]')
+                self.problems.append(f'{source.line_of(f"models.{name}")}: use a table: [models."{name}"]')
                 continue
             self._models.setdefault(name, {})
             for key, value in cast("Table", table).items():
-                self.put(f"models.{name}.{key}", value, self.source.line_of(f"models.{name}.{key}"))
+                self.put(f"models.{name}.{key}", value, source.line_of(f"models.{name}.{key}"))
 
     def read_environment(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> None:
         known = self._known_variables()

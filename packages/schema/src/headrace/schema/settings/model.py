@@ -195,7 +195,7 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=1,
             le=65535,
-            description="Sequences' generations that one worker runs at once: its prefetch, and the engine's batch size.",
+            description="Generations that one worker runs at once: its prefetch, and the engine's batch.",
         ),
     ] = 16
     max_model_tokens: Annotated[

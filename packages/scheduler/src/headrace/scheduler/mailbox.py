@@ -1,0 +1,160 @@
+"""One request's events on their way to the one who reads them.
+
+The mailbox keeps the promises of a stream whatever arrives: an older attempt is fenced off, a chunk that came twice is
+dropped, a chunk that is missing ends the stream with an error, every sequence that started finishes, and there is
+exactly one terminal event. It merges while its reader is slow, so it is bounded by the length of the answer.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import assert_never
+
+from headrace.schema.errors import ErrorCode, answer_for
+from headrace.schema.events import (
+    Event,
+    FinishReason,
+    GenerationFailed,
+    GenerationFinished,
+    GenerationQueued,
+    GenerationStarted,
+    SequenceDelta,
+    SequenceFinished,
+    SequenceStarted,
+    Stage,
+    StreamChunk,
+    Usage,
+)
+from headrace.schema.merge import merge_deltas
+
+MERGE_ABOVE = 64
+
+
+class Mailbox:
+    """Collects the events of one request; one reader takes them.
+
+    Attributes:
+        request_id: the request.
+        model: its model.
+        reply_address: the reply queue that its chunks arrive on.
+        attempt: the attempt whose chunks are taken.
+        worker_id: who runs it, once that is known.
+        failure: how it failed, if it did.
+        usage: its token counts, once it ended and where they are known.
+    """
+
+    def __init__(self, request_id: str, *, model: str, reply_address: str) -> None:
+        self.request_id = request_id
+        self.model = model
+        self.reply_address = reply_address
+        self.attempt = 1
+        self.worker_id: str | None = None
+        self.failure: GenerationFailed | None = None
+        self.usage: Usage | None = None
+        self._next_offset = 0
+        self._started: set[int] = set()
+        self._finished: set[int] = set()
+        self._has_text = False
+        self._ended = False
+        self._pending: list[Event] = []
+        self._waiter: asyncio.Future[None] | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the terminal event is in."""
+        return self._ended
+
+    @property
+    def has_text(self) -> bool:
+        """Whether any part of an answer is in."""
+        return self._has_text
+
+    @property
+    def stage(self) -> Stage:
+        """How far the generation has come."""
+        if self._has_text:
+            return "decode"
+        return "queue" if self.worker_id is None else "prefill"
+
+    def begin_attempt(self) -> int:
+        """Fence off the attempt so far, which has sent no text yet, and return the number of the next."""
+        self.attempt += 1
+        self._next_offset = 0
+        return self.attempt
+
+    def accept(self, chunk: StreamChunk) -> None:
+        """Take a chunk: drop what is old or known, end the stream where something is missing."""
+        if self._ended or chunk.attempt != self.attempt:
+            return
+        known = self._next_offset - chunk.offset
+        if known < 0:
+            self.fail(ErrorCode.STREAM_BROKEN, "a part of the answer was lost on its way; send the request again")
+            return
+        events = chunk.events[known:] if known else chunk.events
+        self._next_offset += len(events)
+        self._put(events)
+
+    def _put(self, events: Sequence[Event]) -> None:
+        for event in events:
+            if type(event) is SequenceDelta:
+                self._has_text = True
+                self._pending.append(event)
+            elif self._ended:
+                break
+            else:
+                self._note(event)
+        if len(self._pending) > MERGE_ABOVE:
+            self._pending = merge_deltas(self._pending)
+        self._wake()
+
+    def _note(self, event: Event) -> None:
+        match event:
+            case GenerationStarted(worker_id=worker_id):
+                is_first, self.worker_id = self.worker_id is None, worker_id
+                if is_first:
+                    self._pending.append(event)
+            case SequenceStarted(index=index):
+                if index not in self._started:
+                    self._started.add(index)
+                    self._pending.append(event)
+            case SequenceFinished(index=index):
+                self._finished.add(index)
+                self._pending.append(event)
+            case GenerationFinished(usage=usage):
+                self._end(event, usage, unfinished="error")
+            case GenerationFailed(code=code, usage=usage):
+                self.failure = event
+                self._end(event, usage, unfinished="cancelled" if code == ErrorCode.CANCELLED else "error")
+            case GenerationQueued() | SequenceDelta():
+                self._pending.append(event)
+            case _:
+                assert_never(event)
+
+    def _end(self, event: Event, usage: Usage | None, *, unfinished: FinishReason) -> None:
+        for index in sorted(self._started - self._finished):
+            self._pending.append(SequenceFinished(index, unfinished))
+        self.usage = usage
+        self._pending.append(event)
+        self._ended = True
+
+    def fail(self, code: ErrorCode, message: str) -> None:
+        """End the stream with a failure, unless it has ended."""
+        if self._ended:
+            return
+        self._put((GenerationFailed(code, message, self.stage, answer_for(code).retryable),))
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def receive(self) -> Sequence[Event]:
+        """Return the events since the last call, waiting for some; nothing once the terminal event was returned."""
+        if not self._pending:
+            if self._ended:
+                return ()
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        events, self._pending = self._pending, []
+        return events

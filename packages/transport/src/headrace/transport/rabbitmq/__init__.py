@@ -1,0 +1,12 @@
+"""RabbitMQ: durable task queues, one exclusive reply queue for each scheduler connection, a control exchange.
+
+Each side of the transport keeps one asyncio connection of its own (`link`) that connects again by itself. Tasks are
+consumed by dramatiq, through a broker and a consumer of our own (`broker`, `consumer`), in a thread of its own.
+"""
+
+from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
+from headrace.transport.rabbitmq.parameters import build_parameters
+from headrace.transport.rabbitmq.scheduler_side import RabbitmqSchedulerTransport
+from headrace.transport.rabbitmq.worker_side import RabbitmqWorkerTransport
+
+__all__ = ["HeadraceRabbitmqBroker", "RabbitmqSchedulerTransport", "RabbitmqWorkerTransport", "build_parameters"]
