@@ -53,6 +53,7 @@ class Mailbox:
         self._next_offset = 0
         self._started: set[int] = set()
         self._finished: set[int] = set()
+        self._has_started = False
         self._has_text = False
         self._ended = False
         self._pending: list[Event] = []
@@ -78,6 +79,7 @@ class Mailbox:
     def begin_attempt(self) -> int:
         """Fence off the attempt so far, which has sent no text yet, and return the number of the next."""
         self.attempt += 1
+        self.worker_id = None
         self._next_offset = 0
         return self.attempt
 
@@ -109,8 +111,9 @@ class Mailbox:
     def _note(self, event: Event) -> None:
         match event:
             case GenerationStarted(worker_id=worker_id):
-                is_first, self.worker_id = self.worker_id is None, worker_id
-                if is_first:
+                self.worker_id = worker_id
+                if not self._has_started:
+                    self._has_started = True
                     self._pending.append(event)
             case SequenceStarted(index=index):
                 if index not in self._started:

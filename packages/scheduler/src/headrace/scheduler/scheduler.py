@@ -157,6 +157,10 @@ class Scheduler:
         if entry is None:
             answer = AttemptRefused(query.request_id)
         else:
+            if (previous := entry.mailbox.worker_id) is not None:
+                # It may live on without its broker connection; whatever it still sends is fenced off.
+                message = CancelGeneration(query.request_id, entry.deadline)
+                self._transport.send_control(message, model="", worker_id=previous)
             answer = AttemptGranted(query.request_id, entry.mailbox.begin_attempt())
             for observer in self._observers:
                 observer.attempt_opened(entry.mailbox.model)

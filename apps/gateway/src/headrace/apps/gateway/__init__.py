@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The gateway process: settings in, HTTP out."""

@@ -9,6 +9,10 @@ from headrace.schema.events import Event
 from headrace.schema.request import ChatCompletionRequest
 
 
+class EngineSetupError(Exception):
+    """The engine can't be made from these settings, on this machine; the message tells an operator what to change."""
+
+
 class EngineDeadError(Exception):
     """The engine is gone for good: its process must end, so that a supervisor starts a new one."""
 
@@ -32,12 +36,13 @@ class EngineJob(Struct, frozen=True, kw_only=True):
 class Engine(Protocol):
     """Turns a request into events.
 
-    An engine is made before the process has threads (it may fork), and started on the event loop that uses it.
+    An engine is made on the main thread before the process has others (it may fork), and started on the event loop
+    that uses it.
     """
 
     @property
     def slots(self) -> int:
-        """Generations that it runs at once; the worker's prefetch."""
+        """Generations that it runs at once; the worker's prefetch. One more waits inside, by priority."""
         ...
 
     async def start(self) -> None:
@@ -51,16 +56,19 @@ class Engine(Protocol):
     def generate(self, job: EngineJob) -> AsyncGenerator[list[Event], None]:
         """Run a job and yield its events in order, one list for each step that had something for it.
 
-        The first list begins with `GenerationStarted`, after the prompt was rendered and accepted; each
-        sequence starts, grows and finishes; the last event is `GenerationFinished` with the usage. Text is whole characters. Token ids
-        are there only where `output.token_ids` asks for them. `timings` are left to the caller.
+        The first list is `GenerationStarted` alone: the prompt was rendered and accepted, and the job may still wait
+        for a slot. Then each sequence starts, grows and finishes; the last event is `GenerationFinished` with the
+        usage. Text is whole characters. Token ids are there only where `output.token_ids` asks for them. `timings` are
+        left to the caller. For a reader that is slower than the engine, steps are merged into one list.
 
-        Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine first.
+        Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine first. Close it
+        (`contextlib.aclosing`) wherever the loop over it may end early: a generator that is only dropped is aborted
+        when the garbage collector finds it.
 
         Raises:
             HeadraceError: this job can't be run or failed (context_length_exceeded, invalid_request,
                 unsupported_parameter, engine_error); others go on.
-            EngineDeadError: the engine died.
+            EngineDeadError: the engine died, or was closed while the job ran.
         """
         ...
 
@@ -69,5 +77,5 @@ class Engine(Protocol):
         ...
 
     async def close(self) -> None:
-        """Stop the engine and every process that it started. Jobs still running are aborted."""
+        """Stop the engine and every process that it started. Jobs still running end with `EngineDeadError`."""
         ...

@@ -1,0 +1,104 @@
+"""Which of the services' programs this machine has, and where.
+
+The real `rabbitmq-server` is wanted, not the wrapper on PATH that some distributions put before it: the wrapper changes
+the user and the folders of the node.
+"""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from msgspec import Struct
+
+RABBITMQ_FOLDERS = (
+    "/usr/lib/rabbitmq/bin",
+    "/opt/rabbitmq/sbin",
+    "/opt/homebrew/opt/rabbitmq/sbin",
+    "/usr/local/opt/rabbitmq/sbin",
+)
+ERLANG_FOLDERS = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/lib/erlang/bin", "/usr/local/lib/erlang/bin")
+REDIS_NAMES = ("redis-server", "valkey-server")
+HOW_TO_INSTALL = "just services"
+
+
+class MissingServiceError(RuntimeError):
+    """A program that a node needs is not on this machine."""
+
+
+class Service(Struct, frozen=True):
+    """A program that was found."""
+
+    path: str
+    version: str
+
+
+class Services(Struct, frozen=True):
+    """What was found; None where it is missing."""
+
+    rabbitmq: Service | None
+    epmd: str | None
+    redis: Service | None
+
+    @property
+    def missing(self) -> list[str]:
+        """Names of what is not there."""
+        found = {"rabbitmq-server": self.rabbitmq, "epmd (Erlang)": self.epmd, "redis-server": self.redis}
+        return [name for name, value in found.items() if value is None]
+
+    def need_rabbitmq(self) -> tuple[str, str]:
+        """Return the programs of a RabbitMQ node: the server and epmd.
+
+        Raises:
+            MissingServiceError: one of them is not there.
+        """
+        if self.rabbitmq is None or self.epmd is None:
+            raise MissingServiceError(f"RabbitMQ is not installed on this machine; type: {HOW_TO_INSTALL}")
+        return self.rabbitmq.path, self.epmd
+
+    def need_redis(self) -> str:
+        """Return the program of a Redis node.
+
+        Raises:
+            MissingServiceError: it is not there.
+        """
+        if self.redis is None:
+            raise MissingServiceError(f"Redis is not installed on this machine; type: {HOW_TO_INSTALL}")
+        return self.redis.path
+
+
+def find_services() -> Services:
+    """Look for RabbitMQ, Erlang's port mapper and Redis (or Valkey)."""
+    rabbitmq = _first("rabbitmq-server", [*(Path(folder) for folder in RABBITMQ_FOLDERS), None])
+    redis = next((found for name in REDIS_NAMES if (found := shutil.which(name))), None)
+    return Services(
+        rabbitmq=Service(rabbitmq, _rabbitmq_version(Path(rabbitmq))) if rabbitmq else None,
+        epmd=_first("epmd", [None, *(Path(folder) for folder in ERLANG_FOLDERS), *_erts_folders()]),
+        redis=Service(redis, _redis_version(redis)) if redis else None,
+    )
+
+
+def _first(name: str, folders: Iterable[Path | None]) -> str | None:
+    """Return the first that is there; None among the folders stands for PATH."""
+    for folder in folders:
+        if found := shutil.which(name if folder is None else str(folder / name)):
+            return found
+    return None
+
+
+def _erts_folders() -> list[Path]:
+    roots = (Path("/usr/lib/erlang"), Path("/usr/lib64/erlang"), Path("/usr/local/lib/erlang"))
+    return [folder for root in roots for folder in sorted(root.glob("erts-*/bin"))]
+
+
+def _rabbitmq_version(program: Path) -> str:
+    plugins = program.resolve().parent.parent / "plugins"
+    names = [path.name.removesuffix(".ez") for path in plugins.glob("rabbit-*")]
+    return names[0].removeprefix("rabbit-") if names else "unknown"
+
+
+def _redis_version(program: str) -> str:
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False, timeout=10)
+    found = re.search(r"v=(\S+)", answer.stdout)
+    return found[1] if found else "unknown"

@@ -1,0 +1,128 @@
+"""dramatiq's consumer thread, handing messages to the event loop instead of to worker threads.
+
+It keeps what dramatiq's does well (heartbeats, acknowledgements, reconnecting) and changes three things: a message goes
+to the loop together with the consumer that delivered it; a lost broker is tried again after a pause that `stop` can
+end; and `cancel` stops the intake while what runs can still be acknowledged.
+"""
+
+from collections.abc import Callable
+from queue import PriorityQueue
+from threading import Event
+from typing import Any
+
+import structlog
+from dramatiq import Broker
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.errors import ActorNotFound, BrokerConnectionError
+from dramatiq.worker import ConsumerThread
+
+from headrace.worker.delivery import Delivery
+
+FIRST_PAUSE_SECONDS = 0.2
+LONGEST_PAUSE_SECONDS = 3.0
+
+_log = structlog.get_logger("headrace.worker")
+
+
+class LoopConsumerThread(ConsumerThread):
+    """Consumes one queue and hands each delivery over.
+
+    Args:
+        broker: where from.
+        queue_name: the queue.
+        prefetch: deliveries at once.
+        poll_ms: how often it looks whether it should stop.
+        hand_over: called in this thread with each delivery; it must only pass it on.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        *,
+        queue_name: str,
+        prefetch: int,
+        poll_ms: int,
+        hand_over: Callable[[Delivery], None],
+    ) -> None:
+        unused: PriorityQueue[Any] = PriorityQueue()
+        super().__init__(
+            broker=broker, queue_name=queue_name, prefetch=prefetch, work_queue=unused, worker_timeout=poll_ms
+        )
+        self.consuming = Event()
+        self._hand_over = hand_over
+        self._stopped = Event()
+        self._cancelled = Event()
+
+    def run(self) -> None:
+        """Consume until `stop`, opening a new consumer whenever the broker was lost."""
+        self.running = True
+        self.broker.emit_after("consumer_thread_boot", self)
+        pause = FIRST_PAUSE_SECONDS
+        while not self._stopped.is_set():
+            try:
+                self.consumer = self.broker.consume(self.queue_name, self.prefetch, self.worker_timeout)
+                pause = FIRST_PAUSE_SECONDS
+                self._consume(self.consumer)
+            except BrokerConnectionError as error:
+                _log.warning("task queue lost", queue=self.queue_name, reason=str(error))
+            except Exception:  # noqa: BLE001 - the thread's edge: whatever a broker library raises, consuming goes on
+                _log.exception("task queue failed", queue=self.queue_name)
+            self.consuming.clear()
+            if not self._stopped.is_set():
+                self._drop_consumer()
+                self._stopped.wait(pause)
+                pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
+        self.broker.emit_before("consumer_thread_shutdown", self)
+
+    def _consume(self, consumer: Consumer) -> None:
+        self.consuming.set()
+        if self._cancelled.is_set():
+            self._cancel_consumer(consumer)
+        while not self._stopped.is_set():
+            message = next(consumer)
+            if message is not None:
+                self._accept(message, consumer)
+
+    def _accept(self, message: MessageProxy, consumer: Consumer) -> None:
+        delivery = Delivery(message, consumer=consumer, broker=self.broker)
+        try:
+            self.broker.get_actor(message.actor_name)  # pyright: ignore[reportUnknownMemberType]
+        except ActorNotFound:
+            _log.error("task dead-lettered", queue=self.queue_name, reason=f"no actor {message.actor_name!r}")
+            message.fail()
+            delivery.settle()
+            return
+        self._hand_over(delivery)
+
+    def cancel(self) -> None:
+        """Take no more messages; may be called from another thread."""
+        self._cancelled.set()
+        if self.consumer is not None:
+            try:
+                self._cancel_consumer(self.consumer)
+            except BrokerConnectionError as error:
+                _log.warning("task queue lost", queue=self.queue_name, reason=str(error))
+
+    @staticmethod
+    def _cancel_consumer(consumer: Consumer) -> None:
+        stop_intake: Callable[[], None] | None = getattr(consumer, "cancel", None)
+        if stop_intake is not None:
+            stop_intake()
+
+    def stop(self) -> None:
+        """End the thread; may be called from another thread."""
+        self.running = False
+        self._stopped.set()
+
+    def _drop_consumer(self) -> None:
+        consumer, self.consumer = self.consumer, None
+        if consumer is None:
+            return
+        try:
+            consumer.close()
+        except BrokerConnectionError:
+            _log.debug("consumer was already closed", queue=self.queue_name)
+
+    def close(self) -> None:
+        """Close the consumer; what was not acknowledged goes back to its queue. Call it after the thread has ended."""
+        self._drop_consumer()

@@ -1,0 +1,45 @@
+"""A task in hand, bound to the consumer that delivered it."""
+
+from contextvars import ContextVar
+
+import structlog
+from dramatiq import Broker
+from dramatiq.broker import Consumer, MessageProxy
+from dramatiq.errors import ConnectionClosed
+
+_log = structlog.get_logger("headrace.worker")
+
+
+class Delivery:
+    """One delivery of one message.
+
+    Delivery tags start again at 1 on every channel, so a message may only be settled by the consumer object that
+    delivered it: a stale acknowledgement could settle a different message.
+    """
+
+    def __init__(self, message: MessageProxy, *, consumer: Consumer, broker: Broker) -> None:
+        self.message = message
+        self._consumer = consumer
+        self._broker = broker
+
+    @property
+    def is_redelivered(self) -> bool:
+        """Whether the broker delivered the message before, here or elsewhere."""
+        return bool(getattr(self.message, "redelivered", False))
+
+    def settle(self) -> None:
+        """Acknowledge the message, or dead-letter it if it was marked as failed.
+
+        Never blocks. Where the connection is gone the broker delivers the message again, and the memory of finished
+        messages drops it.
+        """
+        signal, settle = ("nack", self._consumer.nack) if self.message.failed else ("ack", self._consumer.ack)
+        try:
+            self._broker.emit_before(signal, self.message)
+            settle(self.message)
+            self._broker.emit_after(signal, self.message)
+        except ConnectionClosed as error:
+            _log.warning("acknowledgement lost", request_id=self.message.message_id, reason=str(error))
+
+
+current_delivery: ContextVar[Delivery] = ContextVar("current_delivery")

@@ -1,0 +1,192 @@
+"""The step loop of the scripted engine."""
+
+import asyncio
+import heapq
+import math
+from collections.abc import AsyncGenerator
+
+import msgspec
+
+from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.events import Event, GenerationStarted
+from headrace.schema.request import ChatCompletionRequest
+from headrace.worker.engines.base import EngineDeadError, EngineJob
+from headrace.worker.engines.context import output_budget
+from headrace.worker.engines.extensions import read_extension
+from headrace.worker.engines.scripted.plan import plan_answer
+from headrace.worker.engines.scripted.run import ScriptedRun
+from headrace.worker.engines.scripted.script import Answer, Script
+
+KIND = "scripted"
+# A timer may fire a little early: what is due within this time is due.
+_CLOCK_SLACK_SECONDS = 1e-4
+
+
+class ScriptedEngine:
+    """Plays a script. It has one timer, whatever the number of jobs, as a real engine has one step.
+
+    Args:
+        script: what to answer.
+        slots: jobs that run at once; the others wait, the higher priority first.
+        max_model_tokens: context, prompt and answer together. A word of the prompt is one token.
+    """
+
+    def __init__(self, script: Script, *, slots: int, max_model_tokens: int) -> None:
+        self._script = script
+        self._slots = slots
+        self._max_model_tokens = max_model_tokens
+        self._running: list[ScriptedRun] = []
+        self._waiting: list[ScriptedRun] = []
+        self._jobs = 0
+        self._timer: asyncio.Handle | None = None
+        self._timer_at = 0.0
+        self._last_step = -math.inf
+        self._end: str | None = None
+        self._dead = asyncio.Event()
+
+    @property
+    def slots(self) -> int:
+        """Generations that it runs at once."""
+        return self._slots
+
+    async def start(self) -> None:
+        """Do nothing: a script is always ready."""
+
+    async def generate(self, job: EngineJob) -> AsyncGenerator[list[Event], None]:
+        """Run a job; see `Engine.generate`."""
+        run, started = self._accept(job)
+        try:
+            yield [started]
+            while True:
+                if events := run.take():
+                    yield events
+                    if run.is_complete:
+                        return
+                elif run.error is not None:
+                    raise run.error
+                else:
+                    await run.next_step()
+        finally:
+            self._leave(run)
+
+    async def wait_dead(self) -> None:
+        """Return when a script has killed the engine."""
+        await self._dead.wait()
+
+    async def close(self) -> None:
+        """Stop; jobs still running end with `EngineDeadError`."""
+        self._stop("the engine was closed")
+
+    def _accept(self, job: EngineJob) -> tuple[ScriptedRun, GenerationStarted]:
+        if self._end is not None:
+            raise EngineDeadError(self._end)
+        request = job.request
+        parameters = request.generation_parameters
+        answer = _find_answer(self._script, request)
+        input_tokens = sum(len(message.to_text().split()) for message in request.messages)
+        limit = output_budget(
+            input_tokens=input_tokens, max_tokens=parameters.max_tokens, max_model_tokens=self._max_model_tokens
+        )
+        plans = plan_answer(answer, parameters, limit=limit, turn=self._jobs)
+        run = ScriptedRun(job, answer, plans=plans, input_tokens=input_tokens, number=self._jobs)
+        self._jobs += 1
+        heapq.heappush(self._waiting, run)
+        self._admit_soon()
+        return run, GenerationStarted(job.worker_id, input_tokens)
+
+    def _leave(self, run: ScriptedRun) -> None:
+        if run in self._running:
+            self._running.remove(run)
+            self._admit_soon()
+        elif run in self._waiting:
+            self._waiting.remove(run)
+            heapq.heapify(self._waiting)
+
+    def _admit_soon(self) -> None:
+        """Bring the next step forward to when a waiting job can have its slot: at once where nothing runs."""
+        if not self._waiting or len(self._running) >= self._slots or self._end is not None:
+            return
+        now = asyncio.get_running_loop().time()
+        wanted = max(now, self._last_step + self._script.step_seconds) if self._running else now
+        if self._timer is None or self._timer_at > wanted:
+            self._set_timer(wanted)
+
+    def _set_timer(self, when: float) -> None:
+        loop = asyncio.get_running_loop()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = when
+        self._timer = loop.call_soon(self._step) if when <= loop.time() else loop.call_at(when, self._step)
+
+    def _step(self) -> None:
+        """Give each running sequence its next token, and wake all their readers in this turn of the loop."""
+        self._timer = None
+        now = asyncio.get_running_loop().time()
+        # Steps keep their grid: a late one does not push the others back, unless a whole step was missed.
+        late = now - self._timer_at
+        self._last_step = self._timer_at if late < self._script.step_seconds else now
+        self._admit(now)
+        due_by = now + _CLOCK_SLACK_SECONDS
+        next_due = math.inf
+        ended = False
+        for run in self._running:
+            if run.due <= due_by:
+                if run.position < run.end:
+                    run.position += 1
+                    run.wake()
+                    if run.step_seconds:
+                        run.due = now + run.step_seconds
+                else:
+                    self._apply_fault(run)
+                ended = ended or run.position >= run.end
+            if run.due < next_due:
+                next_due = run.due
+        if ended:
+            self._running = [run for run in self._running if not run.is_complete and run.error is None]
+        self._plan_step(next_due)
+
+    def _admit(self, now: float) -> None:
+        while self._waiting and len(self._running) < self._slots:
+            run = heapq.heappop(self._waiting)
+            run.due = now + run.first_token_seconds
+            self._running.append(run)
+
+    def _plan_step(self, next_due: float) -> None:
+        if self._end is not None:
+            return
+        if self._waiting and len(self._running) < self._slots:
+            next_due = 0.0
+        elif not self._running or next_due == math.inf:
+            return
+        self._set_timer(max(self._last_step + self._script.step_seconds, next_due))
+
+    def _apply_fault(self, run: ScriptedRun) -> None:
+        if run.fault == "error":
+            run.fail(HeadraceError(ErrorCode.ENGINE_ERROR, "the script made this generation fail"))
+        elif run.fault == "dead":
+            self._stop("the script killed the engine")
+            self._dead.set()
+        else:
+            run.due = math.inf
+
+    def _stop(self, reason: str) -> None:
+        if self._end is not None:
+            return
+        self._end = reason
+        if self._timer is not None:
+            self._timer.cancel()
+        for run in [*self._running, *self._waiting]:
+            run.fail(EngineDeadError(reason))
+
+
+def _find_answer(script: Script, request: ChatCompletionRequest) -> Answer:
+    extensions = request.generation_parameters.provider_extensions
+    last = next((message for message in reversed(request.messages) if message.role == "user"), request.messages[-1])
+    answer = script.find_answer(last.to_text())
+    override = read_extension(extensions, KIND, Answer)
+    if override is None:
+        return answer
+    changes = {name: getattr(override, name) for name in extensions[KIND]}
+    if changes.keys() & {"text", "tokens"}:
+        changes = {"text": None, "tokens": None, **changes}
+    return msgspec.structs.replace(answer, **changes)

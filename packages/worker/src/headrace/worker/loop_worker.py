@@ -1,0 +1,162 @@
+"""A dramatiq worker whose messages run on the event loop.
+
+dramatiq's own worker holds one thread for each message; this one holds one thread for each queue, and a message is a
+task on the loop. Broker, message and middleware semantics are dramatiq's: the same signals are emitted in the same
+order. What it adds is what a generation needs: a message that is redelivered while it runs here is not run twice, one
+that has finished here is acknowledged again and not run, and `drain` lets what runs finish.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from dramatiq import Broker, Worker
+from dramatiq.middleware import SkipMessage
+
+from headrace.schema.codec import CodecError
+from headrace.transport.tasks import TaskOwner
+from headrace.worker.consumer_thread import LoopConsumerThread
+from headrace.worker.delivery import Delivery, current_delivery
+from headrace.worker.engines.base import EngineDeadError
+
+POLL_MS = 250
+REMEMBERED_MESSAGES = 10_000
+
+_log = structlog.get_logger("headrace.worker")
+
+
+class LoopWorker(Worker):
+    """Runs actors' coroutines on the event loop.
+
+    Args:
+        broker: where messages come from.
+        queues: the queues to consume, with the prefetch of each.
+        on_unsettled: called when a message was given up without a settlement, because the engine died.
+    """
+
+    def __init__(self, broker: Broker, *, queues: dict[str, int], on_unsettled: Callable[[], None]) -> None:
+        super().__init__(broker, queues=set(queues), worker_timeout=POLL_MS, worker_threads=1)
+        self._prefetch = queues
+        self._threads: dict[str, LoopConsumerThread] = {}
+        self._loop = asyncio.get_running_loop()
+        self._tasks = TaskOwner()
+        self._running: dict[str, Delivery] = {}
+        self._finished: OrderedDict[str, None] = OrderedDict()
+        self._on_unsettled = on_unsettled
+
+    def _add_worker(self) -> None:
+        """Start no worker thread: the loop is the worker."""
+
+    def _add_consumer(self, queue_name: str, *, delay: bool = False) -> None:
+        if delay or queue_name not in self._prefetch or queue_name in self._threads:
+            return
+        thread = LoopConsumerThread(
+            self.broker,
+            queue_name=queue_name,
+            prefetch=self._prefetch[queue_name],
+            poll_ms=POLL_MS,
+            hand_over=self._hand_over,
+        )
+        self._threads[queue_name] = thread
+        self.consumers[queue_name] = thread
+        thread.start()
+
+    async def wait_consuming(self) -> None:
+        """Return when every queue is being consumed."""
+        for thread in self._threads.values():
+            await asyncio.to_thread(thread.consuming.wait)
+
+    @property
+    def running_count(self) -> int:
+        """Messages being processed."""
+        return len(self._running)
+
+    def _hand_over(self, delivery: Delivery) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._begin, delivery)
+
+    def _begin(self, delivery: Delivery) -> None:
+        message_id = delivery.message.message_id
+        if message_id in self._finished:
+            _log.info("redelivered task was already done", request_id=message_id)
+            delivery.settle()
+        elif message_id in self._running:
+            # The broker forgot the first delivery; from now on this one is what will be acknowledged.
+            _log.info("redelivered task is still running", request_id=message_id)
+            self._running[message_id] = delivery
+        else:
+            self._running[message_id] = delivery
+            self._tasks.start(self._process(delivery), name=f"generation {message_id}")
+
+    async def _process(self, delivery: Delivery) -> None:
+        message_id = delivery.message.message_id
+        try:
+            await self._run_actor(delivery)
+        except (EngineDeadError, asyncio.CancelledError) as error:
+            # Not settled: the broker gives it to another worker when our connection closes.
+            self._running.pop(message_id, None)
+            if isinstance(error, EngineDeadError):
+                self._on_unsettled()
+                return
+            raise
+        latest = self._running.pop(message_id, delivery)
+        if delivery.message.failed:
+            latest.message.fail()
+        self._remember(message_id)
+        latest.settle()
+
+    async def _run_actor(self, delivery: Delivery) -> None:
+        message = delivery.message
+        current_delivery.set(delivery)
+        try:
+            self.broker.emit_before("process_message", message)
+            if not message.failed:
+                # dramatiq wraps a coroutine function so that it blocks a thread; the loop runs the one underneath.
+                actor: Any = self.broker.get_actor(message.actor_name)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+                await actor.fn.__wrapped__(*message.args, **message.kwargs)
+            self.broker.emit_after("process_message", message, result=None)
+        except SkipMessage:
+            self.broker.emit_after("skip_message", message)
+        except (EngineDeadError, asyncio.CancelledError):
+            raise
+        except Exception as error:  # noqa: BLE001 - the actor's edge: whatever it raises, the task is dead-lettered
+            if isinstance(error, CodecError):
+                _log.error("task dead-lettered", request_id=message.message_id, reason=str(error))
+            else:
+                _log.exception("task dead-lettered", request_id=message.message_id)
+            message.fail()
+            self.broker.emit_after("process_message", message, exception=error)
+
+    def _remember(self, message_id: str) -> None:
+        self._finished[message_id] = None
+        if len(self._finished) > REMEMBERED_MESSAGES:
+            self._finished.popitem(last=False)
+
+    async def drain(self, *, seconds: float, hand_back: Callable[[Sequence[str]], None]) -> None:
+        """Take no more messages, let what runs finish, and close.
+
+        Args:
+            seconds: how long what runs may go on.
+            hand_back: called with the ids of what still runs after that; it must end them soon.
+        """
+        self.broker.emit_before("worker_shutdown", self)
+        for thread in self._threads.values():
+            thread.cancel()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._tasks.join()
+        except TimeoutError:
+            hand_back(tuple(self._running))
+            await self._tasks.join()
+        await self._tasks.close()
+        await asyncio.to_thread(self._stop_threads)
+        self.broker.emit_after("worker_shutdown", self)
+
+    def _stop_threads(self) -> None:
+        for thread in self._threads.values():
+            thread.stop()
+        for thread in self._threads.values():
+            thread.join()
+            thread.close()

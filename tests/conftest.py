@@ -1,0 +1,60 @@
+"""What every suite shares: the services as session-wide children, and a guard against blocking the event loop."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from blockbuster import BlockBuster, blockbuster_ctx
+
+from headrace.apps.cli.nodes import MissingServiceError, RabbitMqNode, RedisNode, running_rabbitmq, running_redis
+from headrace.schema.settings import BrokerSettings, Secret
+
+IN_CI = bool(os.environ.get("CI"))  # noqa: TID251 - a missing service is a failure in CI and a skip on a laptop
+
+
+@pytest.fixture(autouse=True)
+def blockbuster() -> Iterator[BlockBuster]:
+    """Fail a test whose event loop is blocked by our code."""
+    with blockbuster_ctx("headrace", excluded_modules=["headrace.apps.cli.nodes"]) as guard:
+        yield guard
+
+
+def _missing(error: MissingServiceError) -> None:
+    if IN_CI:
+        pytest.fail(str(error))
+    pytest.skip(str(error))
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMqNode]:
+    """A RabbitMQ node of this test run."""
+    try:
+        with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as (node, _process):
+            yield node
+    except MissingServiceError as error:
+        _missing(error)
+
+
+@pytest.fixture(scope="session")
+def redis_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisNode]:
+    """A Redis node of this test run."""
+    try:
+        with running_redis(tmp_path_factory.mktemp("redis")) as (node, _process):
+            yield node
+    except MissingServiceError as error:
+        _missing(error)
+
+
+@pytest.fixture
+def broker_settings(rabbitmq_node: RabbitMqNode) -> BrokerSettings:
+    """Settings that reach the RabbitMQ node."""
+    return BrokerSettings(
+        url=rabbitmq_node.url, username=rabbitmq_node.username, password=Secret(rabbitmq_node.password)
+    )
+
+
+@pytest.fixture(scope="session")
+def repository() -> Path:
+    """The root of the checkout."""
+    return Path(__file__).parent.parent

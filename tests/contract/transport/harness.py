@@ -1,0 +1,121 @@
+"""One way to make a scheduler's and a worker's side of each kind of transport, for one suite that all must pass."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Protocol
+
+import pika
+from dramatiq.broker import Consumer, MessageProxy
+
+from headrace.schema.names import dead_letter_queue_name, task_queue_name
+from headrace.schema.settings import BrokerSettings
+from headrace.transport.base import SchedulerTransport, WorkerTransport
+from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
+from headrace.transport.rabbitmq import RabbitmqSchedulerTransport, RabbitmqWorkerTransport, build_parameters
+from tests.support.recorders import WAIT_SECONDS, ControlRecorder, ReplyRecorder
+from tests.support.values import fresh_name
+
+
+class Harness(Protocol):
+    """Makes sides, and looks at the broker from outside."""
+
+    def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport: ...
+
+    def worker_side(self) -> WorkerTransport: ...
+
+    def put_raw(self, model: str, body: bytes) -> None: ...
+
+    def count_dead_letters(self, model: str) -> int: ...
+
+
+class MemoryHarness:
+    def __init__(self) -> None:
+        self._hub = MemoryHub()
+
+    def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport:
+        return MemorySchedulerTransport(self._hub, models=models)
+
+    def worker_side(self) -> WorkerTransport:
+        return MemoryWorkerTransport(self._hub)
+
+    def put_raw(self, model: str, body: bytes) -> None:
+        self._hub.broker.find_queue(task_queue_name(model)).put(body, priority=0)
+
+    def count_dead_letters(self, model: str) -> int:
+        return len(self._hub.broker.find_queue(task_queue_name(model)).dead_letters)
+
+
+class RabbitmqHarness:
+    def __init__(self, settings: BrokerSettings) -> None:
+        self._settings = settings
+
+    def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport:
+        return RabbitmqSchedulerTransport(self._settings, replica_id=fresh_name("replica"), models=models)
+
+    def worker_side(self) -> WorkerTransport:
+        return RabbitmqWorkerTransport(self._settings)
+
+    def put_raw(self, model: str, body: bytes) -> None:
+        with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
+            connection.channel().basic_publish("", task_queue_name(model), body)
+
+    def count_dead_letters(self, model: str) -> int:
+        with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
+            answer = connection.channel().queue_declare(dead_letter_queue_name(model), passive=True)
+            return int(answer.method.message_count)
+
+
+class Sides:
+    """A started pair of sides for one model, with what they received."""
+
+    def __init__(self, harness: Harness, model: str) -> None:
+        self.harness = harness
+        self.model = model
+        self.worker_id = fresh_name("worker")
+        self.replies = ReplyRecorder()
+        self.controls = ControlRecorder()
+        self.scheduler = harness.scheduler_side([model])
+        self.worker = harness.worker_side()
+        self._consumers: list[Consumer] = []
+
+    async def start(self) -> None:
+        await self.scheduler.start(self.replies)
+        await self.worker.start(self.controls, worker_id=self.worker_id, models=[self.model])
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self.scheduler.wait_ready()
+            await self.worker.wait_ready()
+
+    @property
+    def address(self) -> str:
+        address = self.scheduler.reply_address
+        assert address is not None
+        return address
+
+    async def open_consumer(self, *, prefetch: int = 1) -> Consumer:
+        consumer = await asyncio.to_thread(self.worker.broker.consume, task_queue_name(self.model), prefetch, 200)
+        self._consumers.append(consumer)
+        return consumer
+
+    async def close_consumer(self, consumer: Consumer) -> None:
+        self._consumers.remove(consumer)
+        await asyncio.to_thread(consumer.close)
+
+    async def close(self) -> None:
+        for consumer in list(self._consumers):
+            await self.close_consumer(consumer)
+        await self.worker.close()
+        await self.scheduler.close()
+
+
+async def take(consumer: Consumer) -> MessageProxy:
+    """Return the next message of a consumer."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        while (message := await asyncio.to_thread(next, consumer)) is None:
+            pass
+    return message
+
+
+async def take_nothing(consumer: Consumer) -> bool:
+    """Tell whether a consumer stays empty for its whole timeout, twice."""
+    first = await asyncio.to_thread(next, consumer)
+    return first is None and await asyncio.to_thread(next, consumer) is None

@@ -1,0 +1,205 @@
+"""The transport contract, which memory and RabbitMQ pass alike."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from headrace.schema.codec import decode_task
+from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
+from headrace.schema.events import AttemptQuery, GenerationStarted, SequenceDelta, SequenceStarted
+from headrace.schema.settings import BrokerSettings
+from headrace.transport.base import TransportUnavailableError
+from tests.contract.transport.harness import Harness, MemoryHarness, RabbitmqHarness, Sides, take, take_nothing
+from tests.support.recorders import ControlRecorder
+from tests.support.values import fresh_name, make_task
+
+
+@pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.services)])
+def harness(request: pytest.FixtureRequest) -> Harness:
+    if request.param == "memory":
+        return MemoryHarness()
+    settings: BrokerSettings = request.getfixturevalue("broker_settings")
+    return RabbitmqHarness(settings)
+
+
+@pytest.fixture
+async def sides(harness: Harness) -> AsyncIterator[Sides]:
+    sides = Sides(harness, fresh_name("model"))
+    await sides.start()
+    yield sides
+    await sides.close()
+
+
+async def test_a_task_arrives_as_it_was_published(sides: Sides) -> None:
+    task = make_task(sides.model, reply_address=sides.address)
+    sides.scheduler.publish_task(task)
+    consumer = await sides.open_consumer()
+    message = await take(consumer)
+    assert message.actor_name == "generate"
+    assert message.message_id == task.request_id
+    assert decode_task(message.args[0]) == task
+    assert not getattr(message, "redelivered", None)
+
+
+async def test_tasks_of_one_priority_arrive_in_order_and_a_higher_priority_overtakes(sides: Sides) -> None:
+    low = [make_task(sides.model, priority=1) for _ in range(4)]
+    high = make_task(sides.model, priority=9)
+    for task in [*low, high]:
+        sides.scheduler.publish_task(task)
+    await _until_queued(sides)
+    consumer = await sides.open_consumer()
+    order: list[str] = []
+    for _ in range(5):
+        message = await take(consumer)
+        order.append(message.message_id)
+        consumer.ack(message)
+    assert order == [high.request_id, *(task.request_id for task in low)]
+
+
+async def _until_queued(sides: Sides) -> None:
+    """A query written after the tasks and read back: every task before it has been queued (or is about to be)."""
+    sides.worker.send_query(sides.address, AttemptQuery("marker", sides.worker_id))
+    await sides.replies.until(lambda: any(query.request_id == "marker" for query in sides.replies.queries))
+    await asyncio.sleep(0.1)  # the two sides have a connection each, so the marker may be a little ahead
+
+
+async def test_no_more_than_the_prefetch_is_handed_out_without_an_ack(sides: Sides) -> None:
+    for _ in range(3):
+        sides.scheduler.publish_task(make_task(sides.model))
+    consumer = await sides.open_consumer(prefetch=2)
+    first = await take(consumer)
+    await take(consumer)
+    assert await take_nothing(consumer)
+    consumer.ack(first)
+    await take(consumer)
+
+
+async def test_what_was_not_acknowledged_is_delivered_again_and_says_so(sides: Sides) -> None:
+    tasks = [make_task(sides.model) for _ in range(2)]
+    for task in tasks:
+        sides.scheduler.publish_task(task)
+    consumer = await sides.open_consumer(prefetch=2)
+    consumer.ack(await take(consumer))
+    await take(consumer)
+    await sides.close_consumer(consumer)
+    again = await take(await sides.open_consumer(prefetch=2))
+    assert again.message_id == tasks[1].request_id
+    assert getattr(again, "redelivered", None) is True
+
+
+async def test_a_rejected_task_is_kept_as_a_dead_letter(sides: Sides) -> None:
+    sides.scheduler.publish_task(make_task(sides.model))
+    consumer = await sides.open_consumer()
+    consumer.nack(await take(consumer))
+    await _until_dead(sides, consumer)
+
+
+async def test_a_body_that_is_no_envelope_is_kept_as_a_dead_letter_and_harms_nothing(sides: Sides) -> None:
+    await asyncio.to_thread(sides.harness.put_raw, sides.model, b"\xc1 not an envelope")
+    task = make_task(sides.model)
+    sides.scheduler.publish_task(task)
+    consumer = await sides.open_consumer(prefetch=2)
+    assert (await take(consumer)).message_id == task.request_id
+    await _until_dead(sides, consumer)
+
+
+async def _until_dead(sides: Sides, consumer: object) -> None:
+    async with asyncio.timeout(10):
+        while await asyncio.to_thread(sides.harness.count_dead_letters, sides.model) != 1:
+            await asyncio.to_thread(next, consumer)  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+async def test_a_cancelled_consumer_takes_nothing_more_and_still_acknowledges(sides: Sides) -> None:
+    sides.scheduler.publish_task(make_task(sides.model))
+    consumer = await sides.open_consumer(prefetch=4)
+    running = await take(consumer)
+    consumer.cancel()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    assert await take_nothing(consumer)
+    later = make_task(sides.model)
+    sides.scheduler.publish_task(later)
+    assert await take_nothing(consumer)
+    consumer.ack(running)
+    await sides.close_consumer(consumer)
+    left = await take(await sides.open_consumer())
+    assert left.message_id == later.request_id
+
+
+async def test_a_task_of_a_model_without_a_queue_is_rejected(sides: Sides) -> None:
+    task = make_task(fresh_name("nobody"))
+    sides.scheduler.publish_task(task)
+    await sides.replies.until(lambda: sides.replies.rejected == [task.request_id])
+
+
+async def test_events_arrive_once_in_order_with_attempt_and_offset(sides: Sides) -> None:
+    writer = sides.worker.open_reply(sides.address, request_id="r", attempt=3)
+    events = [GenerationStarted("w"), SequenceStarted(0), *(SequenceDelta(0, f"{n} ") for n in range(200))]
+    for event in events:
+        writer.write([event])
+        await asyncio.sleep(0)
+    await sides.replies.until(lambda: _text_of(sides, "r").endswith("199 "))
+    chunks = sides.replies.chunks
+    assert {chunk.attempt for chunk in chunks} == {3}
+    expected = 0
+    for chunk in chunks:
+        assert chunk.offset == expected
+        expected += len(chunk.events)
+    assert _text_of(sides, "r") == "".join(f"{n} " for n in range(200))
+
+
+def _text_of(sides: Sides, request_id: str) -> str:
+    return "".join(e.text for e in sides.replies.events_of(request_id) if isinstance(e, SequenceDelta))
+
+
+async def test_what_one_turn_of_the_loop_writes_arrives_as_one_batch(sides: Sides) -> None:
+    for number in range(16):
+        writer = sides.worker.open_reply(sides.address, request_id=f"r{number}", attempt=1)
+        writer.write([SequenceDelta(0, "a")])
+        writer.write([SequenceDelta(0, "b")])
+    await sides.replies.until(lambda: len(sides.replies.chunks) == 16)
+    assert len(sides.replies.batches) == 1
+    assert _text_of(sides, "r7") == "ab"
+
+
+async def test_replies_to_a_scheduler_that_is_gone_are_reported(sides: Sides, harness: Harness) -> None:
+    address = sides.address
+    await sides.scheduler.close()
+    sides.worker.open_reply(address, request_id="orphan", attempt=1).write([SequenceDelta(0, "x")])
+    await sides.controls.until(lambda: sides.controls.unread == ["orphan"])
+
+
+async def test_a_query_reaches_the_scheduler_and_its_answer_only_the_worker_that_asked(
+    sides: Sides, harness: Harness
+) -> None:
+    other, other_controls = harness.worker_side(), ControlRecorder()
+    await other.start(other_controls, worker_id=fresh_name("other"), models=[sides.model])
+    await other.wait_ready()
+    sides.worker.send_query(sides.address, AttemptQuery("r", sides.worker_id))
+    await sides.replies.until(lambda: sides.replies.queries == [AttemptQuery("r", sides.worker_id)])
+    sides.scheduler.send_control(AttemptGranted("r", 2), model="", worker_id=sides.worker_id)
+    sides.scheduler.send_control(AttemptRefused("end"), model=sides.model, worker_id=None)
+    await sides.controls.until(lambda: sides.controls.messages == [AttemptGranted("r", 2), AttemptRefused("end")])
+    await other_controls.until(lambda: other_controls.messages == [AttemptRefused("end")])
+    await other.close()
+
+
+async def test_a_cancel_to_all_reaches_every_worker_of_the_model_and_no_other(sides: Sides, harness: Harness) -> None:
+    elsewhere, elsewhere_controls = harness.worker_side(), ControlRecorder()
+    elsewhere_id = fresh_name("elsewhere")
+    await elsewhere.start(elsewhere_controls, worker_id=elsewhere_id, models=[fresh_name("other-model")])
+    await elsewhere.wait_ready()
+    cancel = CancelGeneration("r", 1.0)
+    sides.scheduler.send_control(cancel, model=sides.model, worker_id=None)
+    sides.scheduler.send_control(AttemptRefused("end"), model="", worker_id=elsewhere_id)
+    await sides.controls.until(lambda: sides.controls.messages == [cancel])
+    await elsewhere_controls.until(lambda: elsewhere_controls.messages == [AttemptRefused("end")])
+    await elsewhere.close()
+
+
+async def test_a_closed_side_says_that_it_is_unavailable(sides: Sides) -> None:
+    await sides.scheduler.check()
+    await sides.scheduler.close()
+    with pytest.raises(TransportUnavailableError):
+        await sides.scheduler.check()
+    with pytest.raises(TransportUnavailableError):
+        sides.scheduler.publish_task(make_task(sides.model))

@@ -1,0 +1,77 @@
+"""What only a real broker can do: prefer a consumer, be absent, and go away."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from headrace.apps.cli.nodes import RabbitMqNode, RunningNode, free_ports, running_rabbitmq
+from headrace.schema.names import task_queue_name
+from headrace.schema.settings import BrokerSettings, Secret
+from headrace.transport.base import TransportUnavailableError
+from headrace.transport.rabbitmq import RabbitmqSchedulerTransport, RabbitmqWorkerTransport
+from tests.contract.transport.harness import RabbitmqHarness, Sides, take, take_nothing
+from tests.support.recorders import ReplyRecorder
+from tests.support.values import fresh_name, make_task
+
+pytestmark = pytest.mark.services
+
+
+async def test_the_consumer_with_the_higher_priority_is_filled_first(broker_settings: BrokerSettings) -> None:
+    sides = Sides(RabbitmqHarness(broker_settings), fresh_name("model"))
+    await sides.start()
+    fast = RabbitmqWorkerTransport(broker_settings, consumer_priority=10)
+    slow_consumer = await sides.open_consumer(prefetch=2)
+    queue_name = task_queue_name(sides.model)
+    fast_consumer = await asyncio.to_thread(fast.broker.consume, queue_name, 2, 200)
+    tasks = [make_task(sides.model) for _ in range(3)]
+    for task in tasks:
+        sides.scheduler.publish_task(task)
+    assert (await take(fast_consumer)).message_id == tasks[0].request_id
+    assert (await take(fast_consumer)).message_id == tasks[1].request_id
+    assert (await take(slow_consumer)).message_id == tasks[2].request_id
+    assert await take_nothing(fast_consumer)
+    await asyncio.to_thread(fast_consumer.close)
+    await sides.close()
+
+
+async def test_a_broker_that_is_absent_is_reported_and_no_task_is_taken() -> None:
+    settings = BrokerSettings(url=f"amqp://127.0.0.1:{free_ports(1)[0]}/%2F")
+    transport = RabbitmqSchedulerTransport(settings, replica_id="r", models=["m"])
+    await transport.start(ReplyRecorder())
+    with pytest.raises(TransportUnavailableError):
+        await transport.check()
+    with pytest.raises(TransportUnavailableError):
+        transport.publish_task(make_task())
+    await transport.close()
+
+
+@pytest.fixture
+def own_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RabbitMqNode, RunningNode]]:
+    """A node that a test may kill."""
+    with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq-own")) as node:
+        yield node
+
+
+@pytest.mark.timeout(120)
+async def test_a_broker_that_restarts_is_found_again_with_a_new_reply_queue_and_keeps_its_tasks(
+    own_node: tuple[RabbitMqNode, RunningNode],
+) -> None:
+    node, process = own_node
+    settings = BrokerSettings(
+        url=node.url, username=node.username, password=Secret(node.password), reconnect_seconds=0.2
+    )
+    sides = Sides(RabbitmqHarness(settings), fresh_name("model"))
+    await sides.start()
+    first_address = sides.address
+    task = make_task(sides.model)
+    sides.scheduler.publish_task(task)
+    await asyncio.to_thread(process.stop)
+    await sides.replies.until(lambda: sides.replies.lost == [first_address])
+    with pytest.raises(TransportUnavailableError):
+        await sides.scheduler.check()
+    await asyncio.to_thread(process.start)
+    await sides.scheduler.wait_ready()
+    assert sides.address != first_address
+    assert (await take(await sides.open_consumer())).message_id == task.request_id
+    await sides.close()
