@@ -43,9 +43,11 @@ def resolve_weights(source: str, *, cache_folder: Path, on_progress: ProgressCal
 
 def _check_local_folder(source: str) -> Path:
     folder = Path(source).expanduser()
-    if (folder / CONFIG_FILE).is_file():
+    if source and (folder / CONFIG_FILE).is_file():
         return folder
-    if not folder.is_dir():
+    if not source:
+        problem = "is empty; give the path of a model's folder"
+    elif not folder.is_dir():
         problem = "names no folder on this machine; download the model first and give its path"
     else:
         problem = f"names a folder without a {CONFIG_FILE}; give the folder that holds the model's own files"

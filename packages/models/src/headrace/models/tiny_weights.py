@@ -1,7 +1,7 @@
 """Random weights that are the same bytes everywhere, and that speak in words.
 
-A model of plain random weights prints broken bytes, stops at a random moment and, when greedy, says one word for ever: a
-test that counts tokens could not tell a lost one from a repeated one. So three things are built in:
+A model of plain random weights prints broken bytes, stops at a random moment and, when greedy, says one word for ever:
+a test could not tell a lost token from a repeated one. So three things are built in:
 
 - One coordinate of the residual stream is a constant: every embedding has it, and no layer writes to it. The output
   projection reads it as a bias for each token: words are likely, other printable characters possible, and what can't be

@@ -1,1 +1,1 @@
-"""Placeholder."""
+"""The worker process: settings in, one engine, tasks out of the queue."""

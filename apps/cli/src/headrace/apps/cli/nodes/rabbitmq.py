@@ -1,7 +1,7 @@
 """A private RabbitMQ node, beside whatever the machine runs already.
 
 It shares nothing with a system-wide one: own cookie, own port mapper (epmd), own folders and ports, on loopback. Its
-settings file is written so that RabbitMQ 3.10 and 4.x both accept it, since neither ignores a key that it does not know.
+settings file is one that RabbitMQ 3.10 and 4.x both accept: neither ignores a key that it does not know.
 
 The broker runs as the very process that is started: no shell stays in front of it, so its pid can be killed, and no
 Erlang machine starts a port mapper of its own that would outlive it.

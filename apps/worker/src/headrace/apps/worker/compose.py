@@ -1,0 +1,67 @@
+"""Builds the parts of a worker from the settings; `headrace serve` builds its worker with the same functions."""
+
+import secrets
+import socket
+from os import getpid
+from pathlib import Path
+
+from headrace.models import ProgressCallback, resolve_weights
+from headrace.schema.settings import ModelSettings, Settings, SettingsError
+from headrace.worker.engines.base import Engine
+from headrace.worker.engines.build import build_engine
+
+
+def find_model(settings: Settings) -> ModelSettings:
+    """Return the settings of the model that this worker runs.
+
+    Raises:
+        SettingsError: there is none of that name.
+    """
+    try:
+        return settings.models[settings.worker.model]
+    except KeyError:
+        known = ", ".join(settings.models)
+        raise SettingsError(
+            [f"worker.model: there is no [models.{settings.worker.model!r}]; there is: {known}"]
+        ) from None
+
+
+def engine_kind(settings: Settings, model: ModelSettings) -> str:
+    """Return which engine runs a model."""
+    return settings.engine.kind if model.engine == "default" else model.engine
+
+
+def make_engine(settings: Settings, on_progress: ProgressCallback) -> Engine:
+    """Make the engine, fetching its weights first. Call it before the process has threads: the engine may fork.
+
+    Raises:
+        SettingsError: the model or the script can't be used.
+        WeightsError: the weights can't be had.
+        EngineSetupError: the engine can't be made.
+    """
+    model = find_model(settings)
+    weights: Path | None = None
+    if engine_kind(settings, model) != "scripted":
+        weights = resolve_weights(model.weights, cache_folder=models_folder(settings), on_progress=on_progress)
+    return build_engine(
+        model, name=settings.worker.model, engine=settings.engine, weights=weights, script_text=_read_script(settings)
+    )
+
+
+def models_folder(settings: Settings) -> Path:
+    """Return where weights are kept."""
+    return Path(settings.storage.folder) / "models"
+
+
+def _read_script(settings: Settings) -> str | None:
+    if not settings.engine.script:
+        return None
+    try:
+        return Path(settings.engine.script).read_text(encoding="utf-8")
+    except OSError as error:
+        raise SettingsError([f"engine.script: can't read {settings.engine.script}: {error.strerror}"]) from None
+
+
+def make_worker_id() -> str:
+    """Return a name that no other worker has, and that says where it runs."""
+    return f"{socket.gethostname().split('.')[0]}-{getpid()}-{secrets.token_hex(3)}"

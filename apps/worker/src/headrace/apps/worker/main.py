@@ -1,0 +1,97 @@
+"""`headrace-worker`: one replica, until it is told to stop or its engine dies."""
+
+import argparse
+import asyncio
+import os
+import sys
+from importlib.metadata import version
+
+import structlog
+import uvloop
+from prometheus_client import CollectorRegistry, start_http_server
+
+from headrace.apps.worker.compose import make_engine, make_worker_id
+from headrace.models import WeightsError
+from headrace.process.config import read_settings
+from headrace.process.logs import set_up_log
+from headrace.process.signals import stop_on_signals
+from headrace.schema.settings import Settings, SettingsError
+from headrace.transport.rabbitmq import RabbitmqWorkerTransport
+from headrace.worker.engines.base import Engine, EngineDeadError
+from headrace.worker.engines.build import EngineSetupError
+from headrace.worker.metrics import WorkerMetrics
+from headrace.worker.observer import LoggingObserver, WorkerObserver
+from headrace.worker.replica import Replica, ReplicaIdentity
+
+ENGINE_DIED = 1
+BAD_SETTINGS = 2
+
+_log = structlog.get_logger("headrace.worker")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the worker process and return its exit status."""
+    arguments = _parse(argv)
+    try:
+        settings = read_settings(
+            config=arguments.config,
+            environ=os.environ,  # noqa: TID251 - the process's edge
+            overrides={"worker.model": arguments.model, "engine.kind": arguments.engine},
+        )
+        _require_broker(settings)
+        set_up_log(settings.log)
+        engine = make_engine(settings, _log_progress)
+    except (SettingsError, WeightsError, EngineSetupError) as error:
+        sys.stderr.write(f"headrace-worker: {error}\n")
+        return BAD_SETTINGS
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(_serve(settings, engine))
+        except EngineDeadError as error:
+            _log.error("worker down", reason=str(error))
+            return ENGINE_DIED
+    return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="headrace-worker",
+        description="One Headrace worker: takes requests for one model off the broker and runs them on an engine.",
+        epilog="Every setting has an environment variable as well: see docs/operations.md.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: headrace.toml, if it is there)")
+    parser.add_argument("--model", metavar="NAME", help="served name of the model (worker.model)")
+    parser.add_argument("--engine", choices=["vllm", "scripted"], help="which engine (engine.kind)")
+    parser.add_argument("--version", action="version", version=version("headrace-app-worker"))
+    return parser.parse_args(argv)
+
+
+def _require_broker(settings: Settings) -> None:
+    if not settings.broker.url.startswith(("amqp://", "amqps://")):
+        raise SettingsError(
+            [
+                f"broker.url: a worker process needs a broker that others reach, not {settings.broker.url}: "
+                "set it to amqp://…, or run everything in one process with `headrace serve`"
+            ]
+        )
+
+
+def _log_progress(step: str, *, done: int | None, total: int | None) -> None:
+    if done is None or done == total:
+        _log.info("weights", step=step)
+
+
+async def _serve(settings: Settings, engine: Engine) -> None:
+    identity = ReplicaIdentity(worker_id=make_worker_id(), model=settings.worker.model)
+    observers: list[WorkerObserver] = [LoggingObserver(_log)]
+    if settings.worker.metrics_port:
+        registry = CollectorRegistry()
+        observers.append(WorkerMetrics(registry))
+        start_http_server(settings.worker.metrics_port, addr="127.0.0.1", registry=registry)
+    transport = RabbitmqWorkerTransport(settings.broker, consumer_priority=settings.worker.consumer_priority)
+    replica = Replica(
+        engine, transport, identity=identity, drain_seconds=settings.worker.drain_seconds, observers=observers
+    )
+    with stop_on_signals() as stop:
+        await replica.run(stop)
+    _log.info("worker stopped", worker_id=identity.worker_id)

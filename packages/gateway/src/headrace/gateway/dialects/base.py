@@ -1,0 +1,59 @@
+"""What a dialect brings, so that everything behind it is written once."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from msgspec import Struct
+
+from headrace.gateway.answer import Answer
+from headrace.gateway.failure import Failure
+from headrace.scheduler.base import Submission
+from headrace.schema.events import Event
+
+
+class Dialect(Protocol):
+    """A public API, as far as errors go: they are written outside its routes too."""
+
+    @property
+    def name(self) -> str:
+        """Its name in metrics and logs."""
+        ...
+
+    def encode_failure(self, failure: Failure) -> bytes:
+        """Return the JSON body of an error answer."""
+        ...
+
+
+class Rendering(Protocol):
+    """Writes the answer to one call. It is asked either for frames or for a body, never for both."""
+
+    def render_events(self, events: Sequence[Event]) -> bytes:
+        """Return the frames of the next events, ready to send; empty if the dialect has no word for them.
+
+        A `GenerationFailed` among them becomes the dialect's error frame.
+        """
+        ...
+
+    def render_answer(self, answer: Answer) -> bytes:
+        """Return the JSON body of a whole answer.
+
+        Raises:
+            HeadraceError: the dialect can't tell an answer that ended as this one did.
+        """
+        ...
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """A call as its dialect understood it.
+
+    Attributes:
+        submission: what to generate.
+        dialect: writes its errors.
+        rendering: writes its answer.
+        stream: whether the answer is sent as it grows.
+    """
+
+    submission: Submission
+    dialect: Dialect
+    rendering: Rendering
+    stream: bool

@@ -1,0 +1,82 @@
+"""What the gateway says about itself; who counts or logs it is not its business."""
+
+from typing import Protocol
+
+from msgspec import Struct
+
+from headrace.schema.errors import LogLevel
+from headrace.schema.events import Usage
+
+FINISHED = "finished"
+
+
+class CallOpened(Struct, frozen=True, kw_only=True):
+    """A generation is about to be submitted.
+
+    Attributes:
+        request_id: the generation.
+        dialect: the name of the API that was spoken.
+        model: a served name; never a name that only the client knows.
+        stream: whether the answer is sent as it grows.
+    """
+
+    request_id: str
+    dialect: str
+    model: str
+    stream: bool
+
+
+class CallEnded(Struct, frozen=True, kw_only=True):
+    """A call is over, however it ended. Times are in seconds from its opening.
+
+    Attributes:
+        call: what it was.
+        status: the HTTP status that was or would have been sent.
+        outcome: `finished`, or the code of the failure.
+        client_left: whether the client went away before the end.
+        usage: token counts, where they are known.
+        first_event_seconds: to the first event, if there was one.
+        first_token_seconds: to the first text, if there was some.
+        total_seconds: to the end.
+    """
+
+    call: CallOpened
+    status: int
+    outcome: str
+    client_left: bool
+    usage: Usage | None
+    first_event_seconds: float | None
+    first_token_seconds: float | None
+    total_seconds: float
+
+
+class RequestRefusal(Struct, frozen=True, kw_only=True):
+    """A request was answered with an error before a generation was submitted for it.
+
+    Attributes:
+        dialect: the API whose shape the answer has.
+        code: the code of the failure.
+        status: the HTTP status.
+        log_level: how loud it is.
+    """
+
+    dialect: str
+    code: str
+    status: int
+    log_level: LogLevel
+
+
+class GatewayObserver(Protocol):
+    """Gets each fact as it happens, on the event loop."""
+
+    def call_opened(self, fact: CallOpened) -> None:
+        """A generation is about to be submitted."""
+        ...
+
+    def call_ended(self, fact: CallEnded) -> None:
+        """A call is over."""
+        ...
+
+    def request_refused(self, fact: RequestRefusal) -> None:
+        """A request never became a generation."""
+        ...

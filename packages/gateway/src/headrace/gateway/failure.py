@@ -1,0 +1,106 @@
+"""A failure on its way to a client, as one value.
+
+A call fails in two worlds: by an exception before its stream has begun, and by a `GenerationFailed` event inside it.
+The dialects write both the same way, so both become a `Failure` first.
+"""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
+from headrace.schema.events import GenerationFailed
+
+Reason = Literal[
+    "array_above_max_length",
+    "decimal_above_max_value",
+    "decimal_below_min_value",
+    "empty_array",
+    "empty_string",
+    "integer_above_max_value",
+    "integer_below_min_value",
+    "invalid_json",
+    "invalid_type",
+    "invalid_value",
+    "missing_required_parameter",
+    "string_above_max_length",
+    "unknown_parameter",
+    "unsupported_value",
+]
+
+
+class RequestRefused(HeadraceError):
+    """A request that can't be run as it was written.
+
+    Attributes:
+        reason: what is wrong, finer than the code; dialects that have a word for it show it.
+    """
+
+    def __init__(
+        self, message: str, *, reason: Reason, param: str | None = None, code: ErrorCode = ErrorCode.INVALID_REQUEST
+    ) -> None:
+        super().__init__(code, message, param=param)
+        self.reason = reason
+
+
+class Failure(Struct, frozen=True, kw_only=True):
+    """What a client is told when its call fails.
+
+    Attributes:
+        code: a value of `ErrorCode`, or one that a newer peer invented.
+        message: one sentence.
+        retryable: whether the same request may succeed when it is sent again.
+        param: the field or header at fault, where there is one.
+        reason: what is wrong with `param`, in finer words than the code.
+    """
+
+    code: str
+    message: str
+    retryable: bool
+    param: str | None = None
+    reason: Reason | None = None
+
+    @property
+    def status(self) -> int:
+        """The HTTP status of this failure."""
+        return answer_for(self.code).status
+
+
+class CallFailed(Exception):
+    """A call ended in a failure that is already recorded; it only has to be answered."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.code)
+        self.failure = failure
+
+
+def failure_of_code(code: ErrorCode, message: str, *, param: str | None = None) -> Failure:
+    """Return a failure with the answers that the table has for its code."""
+    return Failure(code=code, message=message, retryable=answer_for(code).retryable, param=param)
+
+
+def failure_of_error(error: HeadraceError) -> Failure:
+    """Return the failure that an exception stands for."""
+    return Failure(
+        code=error.code,
+        message=error.message,
+        retryable=error.answer.retryable,
+        param=error.param,
+        reason=error.reason if isinstance(error, RequestRefused) else None,
+    )
+
+
+def failure_of_event(event: GenerationFailed) -> Failure:
+    """Return the failure that a terminal event stands for."""
+    return Failure(code=event.code, message=event.message, retryable=event.retryable, param=event.param)
+
+
+def event_of_failure(failure: Failure) -> GenerationFailed:
+    """Return the terminal event that tells a failure which happened on this side of the scheduler."""
+    return GenerationFailed(
+        code=failure.code,
+        message=failure.message,
+        stage="reply",
+        retryable=failure.retryable,
+        param=failure.param,
+    )

@@ -1,0 +1,63 @@
+"""The headers that say how a call is to be treated, and the ids that we give it.
+
+They are headers because they mean the same in every dialect, and no vendor's body has a field for them.
+"""
+
+import math
+import secrets
+import time
+
+from litestar.datastructures import Headers
+
+from headrace.gateway.failure import RequestRefused
+from headrace.schema.task import MAX_PRIORITY
+
+TIMEOUT_HEADER = "Headrace-Timeout-Seconds"
+PRIORITY_HEADER = "Headrace-Priority"
+REQUEST_ID_HEADER = "Headrace-Request-Id"
+REQUEST_ID_PREFIX = "gen_"
+
+
+def make_request_id() -> str:
+    """Return a new id: it sorts by the time at which it was made, and nobody can guess another's."""
+    milliseconds = time.time_ns() // 1_000_000
+    return f"{REQUEST_ID_PREFIX}{milliseconds:012x}{secrets.token_hex(10)}"
+
+
+def request_id_headers(request_id: str) -> dict[str, str]:
+    """Return the headers by which a client learns the id of its generation, to cancel it or to ask about it."""
+    return {REQUEST_ID_HEADER: request_id, "X-Request-Id": request_id}
+
+
+def read_timeout(headers: Headers, *, most_seconds: float) -> float | None:
+    """Return the time that the call may take, in seconds, or None if it does not say.
+
+    Raises:
+        RequestRefused: it is no number above 0, or above what is allowed.
+    """
+    text = headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not 0 < seconds <= most_seconds:
+        message = f"the header {TIMEOUT_HEADER} must be a number of seconds above 0 and at most {most_seconds:g}"
+        raise RequestRefused(message, reason="invalid_value", param=TIMEOUT_HEADER)
+    return seconds
+
+
+def read_priority(headers: Headers) -> int | None:
+    """Return the priority of the call, or None if it does not say.
+
+    Raises:
+        RequestRefused: it is no whole number from 0 to 9.
+    """
+    text = headers.get(PRIORITY_HEADER)
+    if text is None:
+        return None
+    if len(text) != 1 or text not in "0123456789":
+        message = f"the header {PRIORITY_HEADER} must be a whole number from 0 to {MAX_PRIORITY}"
+        raise RequestRefused(message, reason="invalid_value", param=PRIORITY_HEADER)
+    return int(text)

@@ -1,0 +1,96 @@
+"""Runs a generation as the answer to a call: submit, read, send, and always close.
+
+The client is watched the whole time, because one that left must not keep a GPU busy. It is watched by a task beside
+the one that reads: a send that waits for a client that does not read would otherwise never notice that it is gone.
+"""
+
+import asyncio
+from collections.abc import Mapping
+
+from litestar.response.base import ASGIResponse
+from litestar.types import Receive, Scope, Send
+
+from headrace.gateway.call import Call
+from headrace.gateway.failure import CallFailed, Failure, failure_of_error
+from headrace.gateway.headers import request_id_headers
+from headrace.gateway.reading import ClientLeft, watch_client
+from headrace.gateway.unexpected import report_unexpected
+from headrace.scheduler.base import Generation, GenerationSource
+from headrace.schema.errors import HeadraceError
+
+
+class GenerationResponse(ASGIResponse):
+    """What both kinds of answer share.
+
+    Args:
+        call: the call to answer.
+        source: takes its submission.
+        media_type: of the answer.
+        headers: of the answer, beside the request id.
+
+    Attributes:
+        call: the call to answer.
+        failure: set by `read` where nothing was sent before the generation failed.
+    """
+
+    def __init__(
+        self, call: Call, source: GenerationSource, *, media_type: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        request_id = call.order.submission.request_id
+        super().__init__(media_type=media_type, headers={**request_id_headers(request_id), **(headers or {})})
+        self.call = call
+        self.failure: Failure | None = None
+        self._source = source
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and close the generation exactly once, however it goes.
+
+        Raises:
+            CallFailed: it failed before anything was sent.
+        """
+        self.call.open()
+        try:
+            generation = await self._submit()
+            try:
+                await self._watched(generation, receive, send)
+            finally:
+                # Shielded, since the server may cancel us while we tell the scheduler to cancel.
+                await asyncio.shield(generation.aclose())
+            if self.failure is not None:
+                self.call.fail(self.failure)
+                raise CallFailed(self.failure)
+            if not self.call.client_left:
+                await self.finish(scope, receive, send)
+        finally:
+            self.call.close()
+
+    async def _submit(self) -> Generation:
+        try:
+            return await self._source.submit(self.call.order.submission)
+        except HeadraceError as error:
+            failure = failure_of_error(error)
+        except Exception as error:  # noqa: BLE001 - an edge: what a source may not raise is answered as ours
+            failure = report_unexpected(error, request_id=self.call.order.submission.request_id)
+        self.call.fail(failure)
+        raise CallFailed(failure)
+
+    async def _watched(self, generation: Generation, receive: Receive, send: Send) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                watch = group.create_task(watch_client(receive, lambda: self.tick(send)))
+                await self.read(generation, send)
+                watch.cancel()
+        except* ClientLeft:
+            self.call.client_left = True
+
+    async def read(self, generation: Generation, send: Send) -> None:
+        """Read the generation to its end, or set `failure`."""
+        raise NotImplementedError
+
+    async def tick(self, send: Send) -> float | None:
+        """Do what is due while nothing comes; return when to do it next."""
+        raise NotImplementedError
+
+    async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send what is left to send when the generation is closed."""
+        raise NotImplementedError

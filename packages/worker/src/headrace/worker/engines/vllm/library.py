@@ -1,0 +1,206 @@
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUnknownParameterType=false
+"""vLLM itself, behind typed names: the only module here that imports it.
+
+Its exceptions end here too. What comes out is a `HeadraceError` for one request, or `EngineDeadError` for all of them.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Protocol
+
+import structlog
+from msgspec import Struct
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMClientError
+from vllm.platforms import current_platform
+from vllm.renderers.params import ChatParams, TokenizeParams
+from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
+
+from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.messages import Message
+from headrace.worker.engines.base import EngineDeadError, EngineSetupError
+from headrace.worker.engines.vllm.children import guard_children
+from headrace.worker.engines.vllm.environment import choose_fork
+from headrace.worker.engines.vllm.fold import StepOutput
+
+_log = structlog.get_logger("headrace.engine")
+
+# Rendering this much text takes less time than handing it to a thread and back.
+_INLINE_CHARACTERS = 2000
+_REASON_CHARACTERS = 300
+
+
+class RenderedPrompt(Struct, frozen=True):
+    """A prompt as the engine takes it.
+
+    Attributes:
+        content: vLLM's engine input.
+        token_count: its length in tokens.
+    """
+
+    content: Any
+    token_count: int
+
+
+class OutputQueue(Protocol):
+    """Where vLLM puts what a request got; it merges while nobody takes."""
+
+    request_id: str
+
+    def get_nowait(self) -> StepOutput | None:
+        """Return what there is."""
+        ...
+
+    async def get(self) -> StepOutput:
+        """Return the next output."""
+        ...
+
+    def put(self, output: Any) -> None:
+        """Add an output, or an exception that `get` raises."""
+        ...
+
+
+def runs_on_cpu() -> bool:
+    """Tell whether this vLLM runs on the CPU."""
+    return bool(current_platform.is_cpu())
+
+
+def list_arguments() -> Collection[str]:
+    """Return every argument of vLLM's engine by name."""
+    return [entry.name for entry in dataclasses.fields(AsyncEngineArgs)]
+
+
+class VllmLibrary:
+    """An engine of vLLM: made on the main thread, used on one event loop.
+
+    Args:
+        arguments: of `AsyncEngineArgs`.
+
+    Raises:
+        EngineSetupError: vLLM can't make an engine from them.
+    """
+
+    def __init__(self, arguments: dict[str, Any]) -> None:
+        try:
+            config = AsyncEngineArgs(**arguments).create_engine_config()
+            if runs_on_cpu():
+                choose_fork()
+            with guard_children():
+                self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+        except Exception as error:
+            raise EngineSetupError(f"vLLM could not make an engine: {error}") from error
+        self._max_model_tokens = int(self._llm.model_config.max_model_len)
+        self._defaults: dict[str, Any] = dict(self._llm.model_config.get_diff_sampling_param())
+        self._tokenize = TokenizeParams(max_total_tokens=None, add_special_tokens=False)
+
+    @property
+    def max_model_tokens(self) -> int:
+        """Context, prompt and answer together; vLLM may have made it smaller than asked."""
+        return self._max_model_tokens
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Sampling parameters that the model's own `generation_config.json` sets, by vLLM's names."""
+        return self._defaults
+
+    async def render(self, messages: Sequence[Message], template_arguments: dict[str, Any]) -> RenderedPrompt:
+        """Put messages through the model's chat template and tokenizer.
+
+        Raises:
+            HeadraceError: `invalid_request`: the template refuses them.
+        """
+        texts = [message.to_text() for message in messages]
+        conversation = [_to_chat_message(message, text) for message, text in zip(messages, texts, strict=True)]
+        template = ChatParams(chat_template_kwargs={"add_generation_prompt": True, **template_arguments})
+        renderer = self._llm.renderer
+        try:
+            if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+                _, (content,) = renderer.render_chat([conversation], template, self._tokenize)
+            else:
+                _, (content,) = await renderer.render_chat_async([conversation], template, self._tokenize)
+        except Exception as error:
+            message = f"the model's chat template refuses these messages{_tell_reason(error, texts)}"
+            raise HeadraceError(ErrorCode.INVALID_REQUEST, message, param="messages") from error
+        return RenderedPrompt(content, len(content["prompt_token_ids"]))
+
+    async def submit(
+        self, prompt: RenderedPrompt, arguments: dict[str, Any], *, request_id: str, priority: int
+    ) -> OutputQueue:
+        """Hand a request to the engine, and return where its outputs come.
+
+        Args:
+            prompt: what to answer.
+            arguments: of `SamplingParams`.
+            request_id: unique among the requests that run.
+            priority: the lower goes first.
+
+        Raises:
+            HeadraceError: `invalid_request`: vLLM refuses a parameter. `engine_error`: it failed on this request.
+            EngineDeadError: the engine is dead.
+        """
+        try:
+            parameters = SamplingParams(**arguments, output_kind=RequestOutputKind.DELTA, skip_clone=True)
+            return await self._llm.add_request(request_id, prompt.content, parameters, priority=priority)
+        except asyncio.CancelledError:
+            # vLLM may have registered the request without having told us its own id for it.
+            await self._llm.abort(request_id)
+            raise
+        except VllmDeadError as error:
+            raise EngineDeadError("the engine has died") from error
+        except (VLLMClientError, ValueError, TypeError) as error:
+            raise _to_refusal(error) from error
+        except Exception as error:
+            _log.error("request failed in the engine", request_id=request_id, error=type(error).__name__)
+            raise HeadraceError(ErrorCode.ENGINE_ERROR, "the engine failed on this generation") from error
+
+    async def abort(self, queue: OutputQueue) -> None:
+        """Take a request out of the engine. It is sent before the first await."""
+        try:
+            await self._llm.abort(queue.request_id, internal=True)
+        except VllmDeadError:
+            return
+
+    def on_death(self, tell: Callable[[], None]) -> None:
+        """Call `tell` on the event loop when the engine has died; only after the first request."""
+        handler = self._llm.output_handler
+        if handler is None:
+            raise EngineDeadError("the engine has not started")
+        handler.add_done_callback(lambda _: tell())
+
+    async def close(self, *, grace_seconds: float) -> None:
+        """Stop the engine and its processes."""
+        manager = self._llm.engine_core.resources.engine_manager
+        processes = list(manager.processes) if manager is not None else []
+        await asyncio.to_thread(self._llm.shutdown, grace_seconds)
+        if (handler := self._llm.output_handler) is not None:
+            await asyncio.wait([handler])
+        for process in processes:
+            # Killed by now if it did not end by itself: this reaps it.
+            await asyncio.to_thread(process.join, grace_seconds)
+        self._llm.engine_core.resources.ctx.destroy(linger=0)
+
+
+def _to_chat_message(message: Message, text: str) -> dict[str, str]:
+    chat_message = {"role": message.role, "content": text}
+    if message.name is not None:
+        chat_message["name"] = message.name
+    return chat_message
+
+
+def _tell_reason(error: Exception, texts: Sequence[str]) -> str:
+    # Templates give good reasons ("roles must alternate"), but what holds a prompt may go into no message.
+    reason = str(error).strip()
+    if not reason or len(reason) > _REASON_CHARACTERS or any(text and text in reason for text in texts):
+        return ""
+    return f": {reason}"
+
+
+def _to_refusal(error: Exception) -> HeadraceError:
+    parameter = getattr(error, "parameter", None)
+    reason = str(error.args[0]) if error.args else type(error).__name__
+    param = f"generation_parameters.{parameter}" if isinstance(parameter, str) else "generation_parameters"
+    return HeadraceError(ErrorCode.INVALID_REQUEST, f"the engine refuses this request: {reason}", param=param)

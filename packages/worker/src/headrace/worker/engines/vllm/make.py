@@ -1,0 +1,36 @@
+"""Making a vLLM engine, in the one order that works."""
+
+import time
+from pathlib import Path
+
+from headrace.schema.settings import ModelSettings
+from headrace.worker.engines.base import Engine
+from headrace.worker.engines.vllm.environment import prepare_environment
+from headrace.worker.engines.vllm.options import engine_arguments
+from headrace.worker.engines.vllm.quiet import quiet_logs
+
+
+def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_threads: int) -> Engine:
+    """Start vLLM's engine process and wait until it has loaded the model. Blocks for seconds to minutes.
+
+    Call it on the main thread, before there are others: it forks.
+
+    Args:
+        model: the model's settings.
+        name: its served name.
+        weights: the folder with its weights.
+        cpu_threads: threads on a CPU; 0 takes every core.
+
+    Raises:
+        EngineSetupError: vLLM is not installed, or can't make an engine from these settings.
+    """
+    began_at = time.monotonic()
+    prepare_environment(cpu_threads=cpu_threads)
+    # Both import vLLM, which reads the environment when it is imported.
+    from headrace.worker.engines.vllm.engine import VllmEngine  # noqa: PLC0415
+    from headrace.worker.engines.vllm.library import VllmLibrary, list_arguments, runs_on_cpu  # noqa: PLC0415
+
+    is_cpu = runs_on_cpu()
+    quiet_logs(is_cpu=is_cpu)
+    arguments = engine_arguments(model, name=name, weights=weights, known=list_arguments(), is_cpu=is_cpu)
+    return VllmEngine(VllmLibrary(arguments), name=name, slots=model.slots, began_at=began_at)

@@ -1,0 +1,67 @@
+"""From a model's settings to vLLM's engine arguments."""
+
+import difflib
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from headrace.schema.settings import ModelSettings
+from headrace.worker.engines.base import EngineSetupError
+
+CPU_KV_CACHE_BYTES = 512 * 1024 * 1024
+
+# Arguments that a setting of ours decides, and the setting.
+_OWNED = {
+    "model": "weights",
+    "max_num_seqs": "slots",
+    "max_model_len": "max_model_tokens",
+    "kv_cache_memory_bytes": "kv_cache_bytes",
+}
+# Arguments that the worker relies on.
+_FIXED = frozenset({"scheduling_policy", "stream_interval", "runner"})
+
+
+def engine_arguments(
+    model: ModelSettings, *, name: str, weights: Path, known: Collection[str], is_cpu: bool
+) -> dict[str, Any]:
+    """Return the arguments of vLLM's engine for a model.
+
+    Args:
+        model: its settings.
+        name: its served name, for messages.
+        weights: the folder with its weights.
+        known: every argument that vLLM knows.
+        is_cpu: whether vLLM runs on the CPU.
+
+    Raises:
+        EngineSetupError: an entry of `engine_options` is not an argument of vLLM, or is ours to decide.
+    """
+    arguments: dict[str, Any] = {
+        "model": str(weights),
+        "max_num_seqs": model.slots,
+        "max_model_len": model.max_model_tokens,
+        "scheduling_policy": "priority",
+        "use_tqdm_on_load": False,
+    }
+    if is_cpu:
+        # Compiled without triton, vLLM on a CPU gave unrelated text at temperature 0.
+        arguments["enforce_eager"] = True
+        arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
+    if model.kv_cache_bytes:
+        arguments["kv_cache_memory_bytes"] = model.kv_cache_bytes
+    for option, value in model.engine_options.items():
+        _check_option(option, f"models.{name}.", known)
+        arguments[option] = value
+    return arguments
+
+
+def _check_option(option: str, prefix: str, known: Collection[str]) -> None:
+    path = f"{prefix}engine_options.{option}"
+    if option in _OWNED:
+        raise EngineSetupError(f"{path} has a setting of its own: use {prefix}{_OWNED[option]}")
+    if option in _FIXED:
+        raise EngineSetupError(f"{path} can't be changed: the worker relies on it")
+    if option not in known:
+        close = difflib.get_close_matches(option, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise EngineSetupError(f"{path} is not an argument of vLLM's engine{hint}")
