@@ -97,11 +97,11 @@ class Mailbox:
 
     def _put(self, events: Sequence[Event]) -> None:
         for event in events:
+            if self._ended:
+                break
             if type(event) is SequenceDelta:
                 self._has_text = True
                 self._pending.append(event)
-            elif self._ended:
-                break
             else:
                 self._note(event)
         if len(self._pending) > MERGE_ABOVE:
