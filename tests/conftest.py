@@ -4,11 +4,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
 from headrace.apps.cli.nodes import MissingServiceError, RabbitMqNode, RedisNode, running_rabbitmq, running_redis
 from headrace.schema.settings import BrokerSettings, Secret
+
+# A shared machine may be slow at any moment: a test that fails by the clock says nothing.
+hypothesis.settings.register_profile("headrace", deadline=None)
+hypothesis.settings.load_profile("headrace")
 
 IN_CI = bool(os.environ.get("CI"))  # noqa: TID251 - a missing service is a failure in CI and a skip on a laptop
 

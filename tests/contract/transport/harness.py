@@ -39,10 +39,10 @@ class MemoryHarness:
         return MemoryWorkerTransport(self._hub)
 
     def put_raw(self, model: str, body: bytes) -> None:
-        self._hub.broker.find_queue(task_queue_name(model)).put(body, priority=0)
+        self._hub.queues[task_queue_name(model)].put(body, priority=0)
 
     def count_dead_letters(self, model: str) -> int:
-        return len(self._hub.broker.find_queue(task_queue_name(model)).dead_letters)
+        return len(self._hub.queues[task_queue_name(model)].dead_letters)
 
 
 class RabbitmqHarness:
@@ -92,7 +92,9 @@ class Sides:
         return address
 
     async def open_consumer(self, *, prefetch: int = 1) -> Consumer:
-        consumer = await asyncio.to_thread(self.worker.broker.consume, task_queue_name(self.model), prefetch, 200)
+        queue_name = task_queue_name(self.model)
+        self.worker.broker.declare_queue(queue_name)
+        consumer = await asyncio.to_thread(self.worker.broker.consume, queue_name, prefetch, 200)
         self._consumers.append(consumer)
         return consumer
 

@@ -1,5 +1,6 @@
 """The tiny model in the libraries that load it for real: it prints words, and goes on to its limit."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ def test_a_greedy_answer_is_words_that_do_not_repeat(generate: Any) -> None:
     tokens = generate(do_sample=False)
 
     assert len(tokens) == 100
-    assert all(left != right for left, right in zip(tokens, tokens[1:], strict=False))
+    assert all(left != right for left, right in pairwise(tokens))
     assert len(set(zip(tokens, tokens[1:], tokens[2:], strict=False))) > 80
 
 
@@ -50,12 +51,11 @@ def test_a_sampled_answer_is_printable_and_runs_to_its_limit(generate: Any) -> N
 
 
 def test_vllm_knows_the_architecture_and_the_length(folder: Path) -> None:
-    pytest.importorskip("vllm")
-    from vllm.config import ModelConfig  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
-    from vllm.tokenizers import get_tokenizer  # pyright: ignore[reportMissingImports, reportUnknownVariableType]
+    vllm_config: Any = pytest.importorskip("vllm.config")
+    vllm_tokenizers: Any = pytest.importorskip("vllm.tokenizers")
 
-    config: Any = ModelConfig(str(folder))
-    tokenizer: Any = get_tokenizer(str(folder))
+    config = vllm_config.ModelConfig(str(folder))
+    tokenizer = vllm_tokenizers.get_tokenizer(str(folder))
 
     assert config.architecture == "LlamaForCausalLM"
     assert config.max_model_len == TINY_MAX_TOKENS

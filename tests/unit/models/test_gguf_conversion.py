@@ -8,7 +8,6 @@ import msgspec
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from tests.unit.models.safetensors_reading import read_tensors
 from tokenizers import Tokenizer
 
 from headrace.models.bfloat16 import from_bfloat16_bits, to_bfloat16_bits
@@ -18,6 +17,7 @@ from headrace.models.gguf_to_safetensors import convert_gguf
 from headrace.models.gguf_weights import restore_head_order
 from headrace.models.llama_folder import LlamaConfig, TokenizerConfig
 from headrace.models.progress import ignore_progress
+from tests.unit.models.safetensors_reading import read_tensors
 
 HIDDEN = 64
 HEADS = 2

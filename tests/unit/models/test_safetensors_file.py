@@ -4,9 +4,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.unit.models.safetensors_reading import read_header, read_tensors
 
 from headrace.models.safetensors_file import TensorSpec, write_safetensors
+from tests.unit.models.safetensors_reading import read_header, read_tensors
 
 SPECS = [TensorSpec("a.weight", (2, 3)), TensorSpec("b", (5,))]
 FIRST = np.arange(6, dtype=np.uint16).reshape(2, 3)

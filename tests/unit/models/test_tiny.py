@@ -7,13 +7,13 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.models.safetensors_reading import read_header
 from tokenizers import Tokenizer
 
 from headrace.models.llama_folder import LlamaConfig
 from headrace.models.manifest import compute_sha256
 from headrace.models.tiny import TINY_MAX_TOKENS, write_tiny_model
 from headrace.models.tiny_tokenizer import END_TOKEN, WORDS, build_tiny_tokenizer, list_vocabulary
+from tests.unit.models.safetensors_reading import read_header
 
 TOKENIZER = build_tiny_tokenizer()
 # A change of these bytes changes every recorded answer of the tiny model: raise the recipe of TINY_ORIGIN with it.

@@ -5,6 +5,7 @@ import asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.errors import ErrorCode
 from headrace.schema.events import (
     Event,
@@ -18,7 +19,6 @@ from headrace.schema.events import (
     Usage,
     is_terminal,
 )
-from headrace.scheduler.mailbox import Mailbox
 
 START: tuple[Event, ...] = (GenerationStarted("w1", 3), SequenceStarted(0))
 END: tuple[Event, ...] = (SequenceFinished(0, "stop"), GenerationFinished(Usage(3, 5)))
@@ -90,6 +90,20 @@ async def test_an_older_attempt_is_fenced_off() -> None:
     mailbox.accept(_chunk(2, SequenceDelta(0, "new"), *END, attempt=2))
     assert await _read_all(mailbox) == [*START, SequenceDelta(0, "new"), *END]
     assert mailbox.worker_id == "w2"
+
+
+async def test_a_reader_sleeps_on_when_a_further_attempt_says_nothing_new() -> None:
+    mailbox = _mailbox()
+    mailbox.accept(_chunk(0, *START))
+    assert await mailbox.receive() == [*START]
+    async with asyncio.TaskGroup() as group:
+        reading = group.create_task(_read_all(mailbox))
+        await asyncio.sleep(0)
+        mailbox.begin_attempt()
+        mailbox.accept(_chunk(0, *START, attempt=2))
+        await asyncio.sleep(0)
+        mailbox.accept(_chunk(2, *END, attempt=2))
+    assert reading.result() == [*END]
 
 
 async def test_every_sequence_that_started_finishes_when_the_generation_fails() -> None:

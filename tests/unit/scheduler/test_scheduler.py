@@ -5,6 +5,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from headrace.scheduler.base import Generation, Submission
+from headrace.scheduler.observer import GenerationEnded
+from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
@@ -21,9 +24,6 @@ from headrace.schema.events import (
 from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.settings import SchedulerSettings
-from headrace.scheduler.base import Generation, Submission
-from headrace.scheduler.observer import GenerationEnded
-from headrace.scheduler.scheduler import Scheduler
 from tests.support.transports import RecordingSchedulerTransport
 from tests.support.values import make_request
 

@@ -1,5 +1,6 @@
 """Round trips, evolution and refusals of the codecs."""
 
+import contextlib
 from typing import Any
 
 import msgspec
@@ -49,10 +50,8 @@ def test_replies_survive_the_way(chunks: list[StreamChunk]) -> None:
 @given(st.binary())
 def test_foreign_bytes_are_refused_with_one_kind_of_error(data: bytes) -> None:
     for decode in (decode_task, decode_replies, decode_control):
-        try:
-            decode(data)
-        except CodecError as error:
-            assert str(error)
+        with contextlib.suppress(CodecError):
+            assert decode(data) is not None
 
 
 class _NewerDelta(Struct, frozen=True, array_like=True, tag=4):

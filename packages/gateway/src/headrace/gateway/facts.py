@@ -54,12 +54,14 @@ class RequestRefusal(Struct, frozen=True, kw_only=True):
     """A request was answered with an error before a generation was submitted for it.
 
     Attributes:
+        request_id: the id that the client was told, if it was a generation call.
         dialect: the API whose shape the answer has.
         code: the code of the failure.
         status: the HTTP status.
         log_level: how loud it is.
     """
 
+    request_id: str | None
     dialect: str
     code: str
     status: int

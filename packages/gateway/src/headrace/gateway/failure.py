@@ -29,7 +29,7 @@ Reason = Literal[
 ]
 
 
-class RequestRefused(HeadraceError):
+class RequestRefusedError(HeadraceError):
     """A request that can't be run as it was written.
 
     Attributes:
@@ -40,7 +40,7 @@ class RequestRefused(HeadraceError):
         self, message: str, *, reason: Reason, param: str | None = None, code: ErrorCode = ErrorCode.INVALID_REQUEST
     ) -> None:
         super().__init__(code, message, param=param)
-        self.reason = reason
+        self.reason: Reason = reason
 
 
 class Failure(Struct, frozen=True, kw_only=True):
@@ -66,7 +66,7 @@ class Failure(Struct, frozen=True, kw_only=True):
         return answer_for(self.code).status
 
 
-class CallFailed(Exception):
+class CallFailedError(Exception):
     """A call ended in a failure that is already recorded; it only has to be answered."""
 
     def __init__(self, failure: Failure) -> None:
@@ -81,12 +81,9 @@ def failure_of_code(code: ErrorCode, message: str, *, param: str | None = None) 
 
 def failure_of_error(error: HeadraceError) -> Failure:
     """Return the failure that an exception stands for."""
+    reason: Reason | None = error.reason if isinstance(error, RequestRefusedError) else None
     return Failure(
-        code=error.code,
-        message=error.message,
-        retryable=error.answer.retryable,
-        param=error.param,
-        reason=error.reason if isinstance(error, RequestRefused) else None,
+        code=error.code, message=error.message, retryable=error.answer.retryable, param=error.param, reason=reason
     )
 
 

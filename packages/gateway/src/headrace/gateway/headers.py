@@ -9,7 +9,7 @@ import time
 
 from litestar.datastructures import Headers
 
-from headrace.gateway.failure import RequestRefused
+from headrace.gateway.failure import RequestRefusedError
 from headrace.schema.task import MAX_PRIORITY
 
 TIMEOUT_HEADER = "Headrace-Timeout-Seconds"
@@ -33,7 +33,7 @@ def read_timeout(headers: Headers, *, most_seconds: float) -> float | None:
     """Return the time that the call may take, in seconds, or None if it does not say.
 
     Raises:
-        RequestRefused: it is no number above 0, or above what is allowed.
+        RequestRefusedError: it is no number above 0, or above what is allowed.
     """
     text = headers.get(TIMEOUT_HEADER)
     if text is None:
@@ -44,7 +44,7 @@ def read_timeout(headers: Headers, *, most_seconds: float) -> float | None:
         seconds = math.nan
     if not 0 < seconds <= most_seconds:
         message = f"the header {TIMEOUT_HEADER} must be a number of seconds above 0 and at most {most_seconds:g}"
-        raise RequestRefused(message, reason="invalid_value", param=TIMEOUT_HEADER)
+        raise RequestRefusedError(message, reason="invalid_value", param=TIMEOUT_HEADER)
     return seconds
 
 
@@ -52,12 +52,12 @@ def read_priority(headers: Headers) -> int | None:
     """Return the priority of the call, or None if it does not say.
 
     Raises:
-        RequestRefused: it is no whole number from 0 to 9.
+        RequestRefusedError: it is no whole number from 0 to 9.
     """
     text = headers.get(PRIORITY_HEADER)
     if text is None:
         return None
     if len(text) != 1 or text not in "0123456789":
         message = f"the header {PRIORITY_HEADER} must be a whole number from 0 to {MAX_PRIORITY}"
-        raise RequestRefused(message, reason="invalid_value", param=PRIORITY_HEADER)
+        raise RequestRefusedError(message, reason="invalid_value", param=PRIORITY_HEADER)
     return int(text)

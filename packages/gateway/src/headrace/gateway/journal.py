@@ -38,7 +38,14 @@ class Journal:
 
     def request_refused(self, fact: RequestRefusal) -> None:
         """Write a line for a request that was refused."""
-        _write(fact.log_level, "request refused", dialect=fact.dialect, status=fact.status, code=fact.code)
+        _write(
+            fact.log_level,
+            "request refused",
+            request_id=fact.request_id,
+            dialect=fact.dialect,
+            status=fact.status,
+            code=fact.code,
+        )
 
 
 def _write(level: LogLevel, event: str, **values: str | float | bool | None) -> None:

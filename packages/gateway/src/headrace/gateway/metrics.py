@@ -37,7 +37,10 @@ class GatewayMetrics:
             registry=self._registry,
         )
         self._in_flight = Gauge(
-            "headrace_gateway_in_flight", "Generations that have not ended.", ["dialect", "model"], registry=self._registry
+            "headrace_gateway_in_flight",
+            "Generations that have not ended.",
+            ["dialect", "model"],
+            registry=self._registry,
         )
         self._input_tokens = Counter(
             "headrace_gateway_input_tokens", "Tokens of prompts.", ["dialect", "model"], registry=self._registry
@@ -89,7 +92,8 @@ class GatewayMetrics:
 
     def render(self) -> tuple[str, bytes]:
         """Return the content type and the text that Prometheus reads."""
-        return CONTENT_TYPE_LATEST, generate_latest(self._registry)
+        # Litestar adds the charset to every text.
+        return CONTENT_TYPE_LATEST.removesuffix("; charset=utf-8"), generate_latest(self._registry)
 
 
 def _bounded(code: str) -> str:

@@ -1,4 +1,4 @@
-"""Reading a generation so that it always ends with a terminal event, and noticing the client that stops waiting for it."""
+"""Reads a generation so that it always ends with a terminal event, and notices a client that left."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -12,7 +12,7 @@ from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import Event
 
 
-class ClientLeft(Exception):
+class ClientLeftError(Exception):
     """The client closed its connection before it had its answer."""
 
 
@@ -37,7 +37,7 @@ async def watch_client(receive: Receive, tick: Callable[[], Awaitable[float | No
         tick: does what is due, and returns when to call it again, in the loop's time; None for never.
 
     Raises:
-        ClientLeft: it did.
+        ClientLeftError: it did.
     """
     due = await tick()
     while True:
@@ -48,4 +48,4 @@ async def watch_client(receive: Receive, tick: Callable[[], Awaitable[float | No
             due = await tick()
             continue
         if message["type"] == "http.disconnect":
-            raise ClientLeft
+            raise ClientLeftError

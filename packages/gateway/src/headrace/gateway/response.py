@@ -11,9 +11,9 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from headrace.gateway.call import Call
-from headrace.gateway.failure import CallFailed, Failure, failure_of_error
+from headrace.gateway.failure import CallFailedError, Failure, failure_of_error
 from headrace.gateway.headers import request_id_headers
-from headrace.gateway.reading import ClientLeft, watch_client
+from headrace.gateway.reading import ClientLeftError, watch_client
 from headrace.gateway.unexpected import report_unexpected
 from headrace.scheduler.base import Generation, GenerationSource
 from headrace.schema.errors import HeadraceError
@@ -46,7 +46,7 @@ class GenerationResponse(ASGIResponse):
         """Answer, and close the generation exactly once, however it goes.
 
         Raises:
-            CallFailed: it failed before anything was sent.
+            CallFailedError: it failed before anything was sent.
         """
         self.call.open()
         try:
@@ -58,7 +58,7 @@ class GenerationResponse(ASGIResponse):
                 await asyncio.shield(generation.aclose())
             if self.failure is not None:
                 self.call.fail(self.failure)
-                raise CallFailed(self.failure)
+                raise CallFailedError(self.failure)
             if not self.call.client_left:
                 await self.finish(scope, receive, send)
         finally:
@@ -72,7 +72,7 @@ class GenerationResponse(ASGIResponse):
         except Exception as error:  # noqa: BLE001 - an edge: what a source may not raise is answered as ours
             failure = report_unexpected(error, request_id=self.call.order.submission.request_id)
         self.call.fail(failure)
-        raise CallFailed(failure)
+        raise CallFailedError(failure)
 
     async def _watched(self, generation: Generation, receive: Receive, send: Send) -> None:
         try:
@@ -80,7 +80,7 @@ class GenerationResponse(ASGIResponse):
                 watch = group.create_task(watch_client(receive, lambda: self.tick(send)))
                 await self.read(generation, send)
                 watch.cancel()
-        except* ClientLeft:
+        except* ClientLeftError:
             self.call.client_left = True
 
     async def read(self, generation: Generation, send: Send) -> None:

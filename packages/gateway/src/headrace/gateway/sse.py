@@ -47,6 +47,7 @@ class EventStreamResponse(GenerationResponse):
         self._keepalive_seconds = settings.keepalive_seconds
         self._loop = asyncio.get_running_loop()
         self._begun = False
+        self._started = asyncio.Event()
         self._sending = False
         self._last_sent_at = self._loop.time()
 
@@ -75,16 +76,21 @@ class EventStreamResponse(GenerationResponse):
 
     async def _send(self, send: Send, frames: bytes, *, more: bool) -> None:
         self._sending = True
-        if not self._begun:
+        if not self._started.is_set():
             await self._begin(send)
         await send({"type": "http.response.body", "body": frames, "more_body": more})
         self._last_sent_at = self._loop.time()
         self._sending = False
 
     async def _begin(self, send: Send) -> None:
+        """Send the headers once, whichever of the two tasks comes first; the other waits until they are out."""
+        if self._begun:
+            await self._started.wait()
+            return
         self._begun = True
         await self.start_response(send)
         self._last_sent_at = self._loop.time()
+        self._started.set()
 
     async def tick(self, send: Send) -> float:
         """Send the headers, or a comment, when it is time to; return when it will be."""

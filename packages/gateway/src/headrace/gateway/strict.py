@@ -10,13 +10,15 @@ from typing import Any, Generic, TypeVar, cast
 import msgspec
 from msgspec import inspect
 
-from headrace.gateway.failure import Reason, RequestRefused
+from headrace.gateway.failure import Reason, RequestRefusedError
 
 _SHOWN_KEY_LENGTH = 64
 _PLACE = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
 _WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>\w+)`")
-_OUT_OF_RANGE = re.compile(r"Expected `(?P<kind>\w+)(?: \| null)?` (?P<length>of length )?(?P<sign>[<>]=?) (?P<bound>\S+)")
+_OUT_OF_RANGE = re.compile(
+    r"Expected `(?P<kind>\w+)(?: \| null)?` (?P<length>of length )?(?P<sign>[<>]=?) (?P<bound>\S+)"
+)
 _WORDS = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean", "array": "an array"}
 _MORE_WORDS = {"object": "an object", "null": "null"}
 
@@ -27,17 +29,29 @@ def decode_object(body: bytes) -> dict[str, Any]:
     """Decode a JSON body.
 
     Raises:
-        RequestRefused: it is no JSON, or no object.
+        RequestRefusedError: it is no JSON, or no object.
     """
     try:
         value = msgspec.json.decode(body)
-    except (UnicodeDecodeError, RecursionError, msgspec.DecodeError) as error:
-        detail = {UnicodeDecodeError: "it is not UTF-8", RecursionError: "it is nested too deeply"}.get(type(error))
-        message = f"the body is not valid JSON: {detail or _PLACE.fullmatch(str(error))['problem']}"  # pyright: ignore
-        raise RequestRefused(message, reason="invalid_json") from None
+    except UnicodeDecodeError:
+        raise _no_json("it is not UTF-8") from None
+    except RecursionError:
+        raise _no_json("it is nested too deeply") from None
+    except msgspec.DecodeError as error:
+        raise _no_json(_split(error)[0]) from None
     if not isinstance(value, dict):
-        raise RequestRefused("the body must be a JSON object", reason="invalid_type")
+        raise RequestRefusedError("the body must be a JSON object", reason="invalid_type")
     return cast("dict[str, Any]", value)
+
+
+def _no_json(problem: str) -> RequestRefusedError:
+    return RequestRefusedError(f"the body is not valid JSON: {problem}", reason="invalid_json")
+
+
+def _split(error: msgspec.DecodeError) -> tuple[str, str | None]:
+    """Return what is wrong, and where."""
+    match = _PLACE.fullmatch(str(error))
+    return (match["problem"], match["place"] or None) if match else (str(error), None)
 
 
 class StrictReader(Generic[T]):
@@ -51,17 +65,17 @@ class StrictReader(Generic[T]):
         """Return the Struct.
 
         Raises:
-            RequestRefused: with the path of the first thing that is wrong.
+            RequestRefusedError: with the path of the first thing that is wrong.
         """
         if (path := find_unknown_key(value, self._info)) is not None:
-            raise RequestRefused(f"unknown parameter: '{path}'", reason="unknown_parameter", param=path)
+            raise RequestRefusedError(f"unknown parameter: '{path}'", reason="unknown_parameter", param=path)
         try:
             return msgspec.convert(value, self._kind)
         except msgspec.ValidationError as error:
             raise explain(error) from None
 
 
-def find_unknown_key(value: Any, kind: inspect.Type, path: str = "") -> str | None:  # noqa: ANN401 - any JSON
+def find_unknown_key(value: Any, kind: inspect.Type, path: str = "") -> str | None:
     """Return the path of the first key that the type has no field for, or None.
 
     Args:
@@ -76,7 +90,9 @@ def find_unknown_key(value: Any, kind: inspect.Type, path: str = "") -> str | No
             return _find_in_union(value, kind, path)
         case inspect.VarTupleType() | inspect.ListType() if isinstance(value, list):
             items = enumerate(cast("list[Any]", value))
-            return next(filter(None, (find_unknown_key(item, kind.item_type, f"{path}[{i}]") for i, item in items)), None)
+            return next(
+                filter(None, (find_unknown_key(item, kind.item_type, f"{path}[{i}]") for i, item in items)), None
+            )
         case _:
             return None
 
@@ -93,7 +109,7 @@ def _find_in_object(value: dict[str, Any], kind: inspect.StructType, path: str) 
     return None
 
 
-def _find_in_union(value: Any, kind: inspect.UnionType, path: str) -> str | None:  # noqa: ANN401 - any JSON
+def _find_in_union(value: Any, kind: inspect.UnionType, path: str) -> str | None:
     for member in kind.types:
         if isinstance(value, dict) and isinstance(member, inspect.StructType):
             tag = cast("dict[str, Any]", value).get(member.tag_field, member.tag) if member.tag_field else member.tag
@@ -104,39 +120,37 @@ def _find_in_union(value: Any, kind: inspect.UnionType, path: str) -> str | None
     return None
 
 
-def explain(error: msgspec.ValidationError) -> RequestRefused:
+def explain(error: msgspec.ValidationError) -> RequestRefusedError:
     """Return a refusal that names the field as the client wrote it and never quotes a value."""
-    match = _PLACE.fullmatch(str(error))
-    problem = match["problem"] if match else str(error)
-    place = (match["place"] if match else None) or None
+    problem, place = _split(error)
     if missing := _MISSING.fullmatch(problem):
         param = f"{place}.{missing['name']}" if place else missing["name"]
-        return RequestRefused(f"'{param}' is missing", reason="missing_required_parameter", param=param)
+        return RequestRefusedError(f"'{param}' is missing", reason="missing_required_parameter", param=param)
     name = f"'{place}'" if place else "the body"
     if wrong := _WRONG_TYPE.fullmatch(problem):
         expected = _join([_say(word) for word in wrong["expected"].split(" | ")])
         message = f"{name} must be {expected}, not {_say(wrong['got'])}"
-        return RequestRefused(message, reason="invalid_type", param=place)
+        return RequestRefusedError(message, reason="invalid_type", param=place)
     if out := _OUT_OF_RANGE.fullmatch(problem):
         return _explain_range(out, name, place)
-    return RequestRefused(f"{name} has a value that is not allowed", reason="invalid_value", param=place)
+    return RequestRefusedError(f"{name} has a value that is not allowed", reason="invalid_value", param=place)
 
 
-def _explain_range(match: re.Match[str], name: str, place: str | None) -> RequestRefused:
+def _explain_range(match: re.Match[str], name: str, place: str | None) -> RequestRefusedError:
     sign, bound = match["sign"], match["bound"].removesuffix(".0")
     low = sign.startswith(">")
     if match["length"] and low:
         reason: Reason = "empty_array" if match["kind"] == "array" else "empty_string"
-        return RequestRefused(f"{name} must not be empty", reason=reason, param=place)
+        return RequestRefusedError(f"{name} must not be empty", reason=reason, param=place)
     if match["length"]:
         reason = "array_above_max_length" if match["kind"] == "array" else "string_above_max_length"
         unit = "items" if match["kind"] == "array" else "characters"
-        return RequestRefused(f"{name} may have at most {bound} {unit}", reason=reason, param=place)
+        return RequestRefusedError(f"{name} may have at most {bound} {unit}", reason=reason, param=place)
     if match["kind"] == "int":
         reason = "integer_below_min_value" if low else "integer_above_max_value"
     else:
         reason = "decimal_below_min_value" if low else "decimal_above_max_value"
-    return RequestRefused(f"{name} must be {sign} {bound}", reason=reason, param=place)
+    return RequestRefusedError(f"{name} must be {sign} {bound}", reason=reason, param=place)
 
 
 def _say(word: str) -> str:

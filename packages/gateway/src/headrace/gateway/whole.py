@@ -45,7 +45,7 @@ class WholeResponse(GenerationResponse):
         except HeadraceError as error:
             self.failure = failure_of_error(error)
 
-    async def tick(self, send: Send) -> None:  # noqa: ARG002 - nothing is sent before the end
+    async def tick(self, send: Send) -> None:
         """Nothing is ever due."""
 
     async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -56,5 +56,5 @@ def set_up_log(settings: LogSettings) -> None:
         logging.getLogger(name).setLevel(level)
 
 
-def _to_json(value: Any, **_options: Any) -> str:  # noqa: ANN401 - structlog's serialiser takes anything
+def _to_json(value: Any, **_options: Any) -> str:
     return msgspec.json.encode(value, enc_hook=str).decode()

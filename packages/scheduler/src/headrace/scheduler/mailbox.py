@@ -151,7 +151,8 @@ class Mailbox:
 
     async def receive(self) -> Sequence[Event]:
         """Return the events since the last call, waiting for some; nothing once the terminal event was returned."""
-        if not self._pending:
+        # Woken without events is possible: those of a further attempt that are already known are dropped.
+        while not self._pending:
             if self._ended:
                 return ()
             self._waiter = asyncio.get_running_loop().create_future()

@@ -53,7 +53,8 @@ def open_socket(settings: GatewaySettings) -> socket.socket:
     try:
         return socket.create_server((settings.host, settings.port), family=family, backlog=BACKLOG)
     except OSError as error:
-        hint = f"; is something else running there? Try --port {settings.port + 1}" if error.errno == errno.EADDRINUSE else ""
+        is_taken = error.errno == errno.EADDRINUSE
+        hint = f"; is something else running there? Try --port {settings.port + 1}" if is_taken else ""
         raise SettingsError(
             [f"gateway.port: can't listen on {settings.host}:{settings.port}: {error.strerror}{hint}"]
         ) from None

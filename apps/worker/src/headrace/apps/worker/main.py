@@ -17,8 +17,7 @@ from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
 from headrace.schema.settings import Settings, SettingsError
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport
-from headrace.worker.engines.base import Engine, EngineDeadError
-from headrace.worker.engines.build import EngineSetupError
+from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
 from headrace.worker.metrics import WorkerMetrics
 from headrace.worker.observer import LoggingObserver, WorkerObserver
 from headrace.worker.replica import Replica, ReplicaIdentity

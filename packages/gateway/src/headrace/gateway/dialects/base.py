@@ -1,6 +1,6 @@
 """What a dialect brings, so that everything behind it is written once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -9,6 +9,7 @@ from headrace.gateway.answer import Answer
 from headrace.gateway.failure import Failure
 from headrace.scheduler.base import Submission
 from headrace.schema.events import Event
+from headrace.schema.request import ChatCompletionRequest
 
 
 class Dialect(Protocol):
@@ -41,6 +42,20 @@ class Rendering(Protocol):
             HeadraceError: the dialect can't tell an answer that ended as this one did.
         """
         ...
+
+
+class ParsedCall(Struct, frozen=True, kw_only=True):
+    """What a dialect read in a body.
+
+    Attributes:
+        request: what to generate.
+        rendering: makes what writes the answer, when the call has its id.
+        stream: whether the answer is sent as it grows.
+    """
+
+    request: ChatCompletionRequest
+    rendering: Callable[[Submission], Rendering]
+    stream: bool
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -143,17 +143,23 @@ class MemoryConsumer(Consumer):
 
 
 class MemoryBroker(dramatiq.Broker):
-    """The broker of one process."""
+    """One worker's connection to the queues of the process.
 
-    def __init__(self, middleware: list[Middleware] | None = None) -> None:
+    Args:
+        queues: shared by every broker of the process.
+        middleware: dramatiq middleware, if any is wanted.
+    """
+
+    def __init__(self, queues: dict[str, MemoryQueue], middleware: list[Middleware] | None = None) -> None:
         super().__init__(middleware=middleware or [])
         self.queues: dict[str, MemoryQueue] = {}
+        self._shared = queues
 
     def declare_queue(self, queue_name: str) -> None:
         """Make a queue, unless it is there."""
         if queue_name not in self.queues:
             self.emit_before("declare_queue", queue_name)
-            self.queues[queue_name] = MemoryQueue()
+            self.queues[queue_name] = self._shared.setdefault(queue_name, MemoryQueue())
             self.emit_after("declare_queue", queue_name)
 
     def find_queue(self, queue_name: str) -> MemoryQueue:

@@ -6,17 +6,25 @@ from collections.abc import Sequence
 from headrace.schema.codec import decode_control, decode_replies
 from headrace.schema.events import ReplyItem
 from headrace.transport.base import ControlReceiver, ReplyReceiver
-from headrace.transport.memory.broker import MemoryBroker
+from headrace.transport.memory.broker import MemoryBroker, MemoryQueue
 
 
 class MemoryHub:
-    """The broker of the process, and who listens to which address. Lives on one event loop."""
+    """The queues of the process, and who listens to which address. Lives on one event loop."""
 
     def __init__(self) -> None:
-        self.broker = MemoryBroker()
+        self.queues: dict[str, MemoryQueue] = {}
         self._readers: dict[str, ReplyReceiver] = {}
         self._workers: dict[str, tuple[Sequence[str], ControlReceiver]] = {}
         self._numbers = itertools.count(1)
+
+    def open_broker(self) -> MemoryBroker:
+        """Return a broker of its own for one worker; its actors are its own, the queues are everybody's."""
+        return MemoryBroker(self.queues)
+
+    def declare_queue(self, name: str) -> None:
+        """Make a task queue, unless it is there."""
+        self.queues.setdefault(name, MemoryQueue())
 
     def open_reply_queue(self, receiver: ReplyReceiver) -> str:
         """Make a reply queue with one reader, and return its address."""

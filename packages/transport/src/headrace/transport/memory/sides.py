@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Sequence
 
 import dramatiq
-from dramatiq.errors import QueueNotFound
 
 from headrace.schema.codec import encode_control, encode_replies
 from headrace.schema.control import ControlMessage
@@ -35,7 +34,7 @@ class MemorySchedulerTransport:
         """Open the reply queue and the task queues."""
         use_msgpack_envelopes()
         for model in self._models:
-            self._hub.broker.declare_queue(task_queue_name(model))
+            self._hub.declare_queue(task_queue_name(model))
         self._receiver = receiver
         self._address = self._hub.open_reply_queue(receiver)
 
@@ -47,9 +46,8 @@ class MemorySchedulerTransport:
         """Queue a task."""
         if self._receiver is None:
             raise TransportUnavailableError("the memory transport is closed")
-        try:
-            queue = self._hub.broker.find_queue(task_queue_name(task.request.model))
-        except QueueNotFound:
+        queue = self._hub.queues.get(task_queue_name(task.request.model))
+        if queue is None:
             reject = self._receiver.reject_task
             asyncio.get_running_loop().call_soon(reject, task.request_id, "the model has no task queue")
             return
@@ -76,20 +74,21 @@ class MemoryWorkerTransport:
 
     def __init__(self, hub: MemoryHub) -> None:
         self._hub = hub
+        self._broker = hub.open_broker()
         self._outbox = ReplyOutbox(self._publish, is_writable=lambda: True)
         self._receiver: ControlReceiver | None = None
         self._worker_id = ""
 
     @property
     def broker(self) -> dramatiq.Broker:
-        """The process's broker."""
-        return self._hub.broker
+        """This worker's broker."""
+        return self._broker
 
     async def start(self, receiver: ControlReceiver, *, worker_id: str, models: Sequence[str]) -> None:
         """Listen for control messages."""
         use_msgpack_envelopes()
         for model in models:
-            self._hub.broker.declare_queue(task_queue_name(model))
+            self._hub.declare_queue(task_queue_name(model))
         self._receiver, self._worker_id = receiver, worker_id
         self._hub.join_worker(worker_id, models, receiver)
 

@@ -62,12 +62,16 @@ def prepare(process: NodeProcess) -> None:
     """Write the files of a process and make its folders."""
     process.folder.mkdir(parents=True, exist_ok=True)
     for file in process.files:
-        file.path.parent.mkdir(parents=True, exist_ok=True)
-        file.path.unlink(missing_ok=True)  # an older one may be read-only
-        file.path.touch(mode=file.mode)
-        file.path.chmod(0o600)
-        file.path.write_text(file.text, encoding="utf-8")
-        file.path.chmod(file.mode)
+        write_file(file)
+
+
+def write_file(file: NodeFile) -> None:
+    """Write one file so that nobody else ever sees it with wider rights than it shall have."""
+    file.path.parent.mkdir(parents=True, exist_ok=True)
+    file.path.unlink(missing_ok=True)  # an older one may be read-only
+    file.path.touch(mode=0o600)
+    file.path.write_text(file.text, encoding="utf-8")
+    file.path.chmod(file.mode)
 
 
 def free_ports(count: int) -> list[int]:

@@ -106,7 +106,7 @@ class VllmEngine:
                     yield events
         finally:
             self._queues.discard(queue)
-            if not fold.is_finished:
+            if not fold.is_finished and not self._closed:
                 await self._library.abort(queue)
 
     async def wait_dead(self) -> None:

@@ -7,6 +7,7 @@ Its exceptions end here too. What comes out is a `HeadraceError` for one request
 
 import asyncio
 import dataclasses
+import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
@@ -85,10 +86,13 @@ class VllmLibrary:
     """
 
     def __init__(self, arguments: dict[str, Any]) -> None:
+        # Any: the checker must say the same with vLLM installed and without it.
+        self._llm: Any
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
             if runs_on_cpu():
                 choose_fork()
+            _warn_of_threads()
             with guard_children():
                 self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
         except Exception as error:
@@ -117,6 +121,7 @@ class VllmLibrary:
         conversation = [_to_chat_message(message, text) for message, text in zip(messages, texts, strict=True)]
         template = ChatParams(chat_template_kwargs={"add_generation_prompt": True, **template_arguments})
         renderer = self._llm.renderer
+        content: Any
         try:
             if sum(map(len, texts)) <= _INLINE_CHARACTERS:
                 _, (content,) = renderer.render_chat([conversation], template, self._tokenize)
@@ -169,12 +174,16 @@ class VllmLibrary:
         handler = self._llm.output_handler
         if handler is None:
             raise EngineDeadError("the engine has not started")
-        handler.add_done_callback(lambda _: tell())
+
+        def on_end(_: asyncio.Task[None]) -> None:
+            tell()
+
+        handler.add_done_callback(on_end)
 
     async def close(self, *, grace_seconds: float) -> None:
         """Stop the engine and its processes."""
         manager = self._llm.engine_core.resources.engine_manager
-        processes = list(manager.processes) if manager is not None else []
+        processes: list[Any] = list(manager.processes) if manager is not None else []
         await asyncio.to_thread(self._llm.shutdown, grace_seconds)
         if (handler := self._llm.output_handler) is not None:
             await asyncio.wait([handler])
@@ -182,6 +191,15 @@ class VllmLibrary:
             # Killed by now if it did not end by itself: this reaps it.
             await asyncio.to_thread(process.join, grace_seconds)
         self._llm.engine_core.resources.ctx.destroy(linger=0)
+        # Its finaliser would run once more at the end of the interpreter, when half of vLLM is gone.
+        del self._llm
+
+
+def _warn_of_threads() -> None:
+    # A fork copies the locks that other threads hold, and nobody will ever release the copies.
+    others = [thread.name for thread in threading.enumerate() if thread is not threading.current_thread()]
+    if others:
+        _log.warning("engine forked beside threads", threads=others)
 
 
 def _to_chat_message(message: Message, text: str) -> dict[str, str]:

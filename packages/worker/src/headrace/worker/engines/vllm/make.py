@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 
 from headrace.schema.settings import ModelSettings
-from headrace.worker.engines.base import Engine
+from headrace.worker.engines.base import Engine, EngineSetupError
 from headrace.worker.engines.vllm.environment import prepare_environment
 from headrace.worker.engines.vllm.options import engine_arguments
-from headrace.worker.engines.vllm.quiet import quiet_logs
+from headrace.worker.engines.vllm.quiet import drop_expected_warnings, quiet_levels
 
 
 def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_threads: int) -> Engine:
@@ -26,11 +26,14 @@ def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_thre
     """
     began_at = time.monotonic()
     prepare_environment(cpu_threads=cpu_threads)
-    # Both import vLLM, which reads the environment when it is imported.
-    from headrace.worker.engines.vllm.engine import VllmEngine  # noqa: PLC0415
-    from headrace.worker.engines.vllm.library import VllmLibrary, list_arguments, runs_on_cpu  # noqa: PLC0415
-
+    quiet_levels()
+    try:
+        # Both import vLLM, which reads the environment when it is imported.
+        from headrace.worker.engines.vllm.engine import VllmEngine
+        from headrace.worker.engines.vllm.library import VllmLibrary, list_arguments, runs_on_cpu
+    except ImportError as error:
+        raise EngineSetupError(f"the vLLM engine is installed but does not load: {error}; run `just engine`") from error
     is_cpu = runs_on_cpu()
-    quiet_logs(is_cpu=is_cpu)
+    drop_expected_warnings(is_cpu=is_cpu)
     arguments = engine_arguments(model, name=name, weights=weights, known=list_arguments(), is_cpu=is_cpu)
     return VllmEngine(VllmLibrary(arguments), name=name, slots=model.slots, began_at=began_at)

@@ -33,11 +33,15 @@ class _ExpectedFilter(logging.Filter):
         return not str(record.msg).startswith(self._prefixes)
 
 
-def quiet_logs(*, is_cpu: bool) -> None:
-    """Set the levels and filters; the engine's process inherits them."""
+def quiet_levels() -> None:
+    """Leave only warnings and errors; before vLLM is imported. The engine's process inherits it."""
     for name in _WARN_ONLY:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _ERROR_ONLY:
         logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def drop_expected_warnings(*, is_cpu: bool) -> None:
+    """Drop the warnings about what we chose on purpose."""
     for name, prefixes in (_EXPECTED | (_EXPECTED_ON_CPU if is_cpu else {})).items():
         logging.getLogger(name).addFilter(_ExpectedFilter(prefixes))

@@ -14,6 +14,8 @@ KIND = "vllm"
 _SEED_RANGE = 2**62
 
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
+# Keys of JSON objects are texts.
+TokenIdText = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
 
 _REFUSED_TEMPLATE_VARIABLES = frozenset({"chat_template", "tokenize", "return_dict", "return_tensors", "conversation"})
 
@@ -47,7 +49,7 @@ class VllmExtension(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ignore_eos: bool | None = None
     stop_token_ids: tuple[TokenId, ...] | None = None
     allowed_token_ids: tuple[TokenId, ...] | None = None
-    logit_bias: dict[str, Annotated[float, Meta(ge=-100.0, le=100.0)]] | None = None
+    logit_bias: dict[TokenIdText, Annotated[float, Meta(ge=-100.0, le=100.0)]] | None = None
     bad_words: tuple[str, ...] | None = None
     skip_special_tokens: bool | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -85,13 +87,20 @@ def sampling_arguments(
 
 
 def _extension_arguments(extension: VllmExtension) -> dict[str, Any]:
-    given = {name: value for name, value in msgspec.structs.asdict(extension).items() if value is not None}
+    given: dict[str, Any] = {
+        name: value for name, value in msgspec.structs.asdict(extension).items() if value is not None
+    }
     del given["chat_template_kwargs"]
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in given.items()}
+    for name in ("stop_token_ids", "allowed_token_ids", "bad_words"):
+        if name in given:
+            given[name] = list(given[name])
+    if extension.logit_bias is not None:
+        given["logit_bias"] = {int(token): bias for token, bias in extension.logit_bias.items()}
+    return given
 
 
 def effective_max_tokens(parameters: GenerationParameters, defaults: dict[str, Any], *, budget: int) -> int:
-    """Return the tokens that a sequence may have: what the request asks for, or else the model's default in the budget."""
+    """Return the tokens that a sequence may have: what was asked for, or else the model's default within the budget."""
     default = defaults.get("max_tokens")
     if parameters.max_tokens is None and isinstance(default, int):
         return min(default, budget)

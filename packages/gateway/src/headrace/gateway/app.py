@@ -1,0 +1,73 @@
+"""Puts the gateway together. Nothing is built before `create_app` is called, and nothing is kept outside its app."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from litestar import Litestar
+
+from headrace.gateway.auth import KeyGuard
+from headrace.gateway.desk import Desk
+from headrace.gateway.dialects.native.errors import NativeDialect
+from headrace.gateway.dialects.native.routes import make_native_routes
+from headrace.gateway.dialects.openai.errors import OpenAIDialect
+from headrace.gateway.dialects.openai.routes import make_openai_routes
+from headrace.gateway.draining import Draining
+from headrace.gateway.errors import FailureEdge
+from headrace.gateway.journal import Journal
+from headrace.gateway.metrics import GatewayMetrics
+from headrace.gateway.operations import ReadinessCheck, make_operations_routes
+from headrace.scheduler.base import GenerationSource
+from headrace.schema.settings import GatewaySettings, ModelSettings, SchedulerSettings
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatewayParts:
+    """What the process gives the gateway.
+
+    Attributes:
+        source: runs generations.
+        models: the served models, by name.
+        settings: of the HTTP side.
+        version: what the API description says.
+        checks: what readiness depends on; each raises, with the reason, when it is down.
+        max_timeout_seconds: most that a call may ask for.
+        metrics: where facts are counted; give it the registry of the process to show other rooms' metrics too.
+        draining: begin it when the process wants to end.
+    """
+
+    source: GenerationSource
+    models: Mapping[str, ModelSettings]
+    settings: GatewaySettings
+    version: str
+    checks: Mapping[str, ReadinessCheck] = field(default_factory=dict[str, ReadinessCheck])
+    max_timeout_seconds: float = SchedulerSettings().max_request_timeout_seconds
+    metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
+    draining: Draining = field(default_factory=Draining)
+
+
+def create_app(parts: GatewayParts) -> Litestar:
+    """Return the ASGI application."""
+    observers = (parts.metrics, Journal())
+    native, openai = NativeDialect(), OpenAIDialect()
+    desk = Desk(
+        source=parts.source,
+        models=parts.models,
+        settings=parts.settings,
+        max_timeout_seconds=parts.max_timeout_seconds,
+        draining=parts.draining,
+        observers=observers,
+    )
+    operations = make_operations_routes(
+        checks=parts.checks, draining=parts.draining, metrics=parts.metrics, version=parts.version
+    )
+    key = parts.settings.api_key
+    return Litestar(
+        [*make_openai_routes(desk, openai), *make_native_routes(desk, native), *operations],
+        guards=[KeyGuard(key).check] if key else [],
+        exception_handlers={Exception: FailureEdge(native=native, openai=openai, observers=observers).answer},
+        # Bodies are read by us, up to our own limit; logs are set up by the process; the description is our own.
+        request_max_body_size=None,
+        logging_config=None,
+        openapi_config=None,
+        debug=False,
+    )

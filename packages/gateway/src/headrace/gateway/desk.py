@@ -1,0 +1,94 @@
+"""Where the dialects hand in what they have parsed, and get the answer back.
+
+It is the one place that knows the scheduler, the models and the observers; a dialect knows only this.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from headrace.gateway.asgi import HttpRequest
+from headrace.gateway.body import read_body
+from headrace.gateway.call import Call
+from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
+from headrace.gateway.draining import Draining
+from headrace.gateway.facts import GatewayObserver
+from headrace.gateway.headers import make_request_id, read_priority, read_timeout
+from headrace.gateway.response import GenerationResponse
+from headrace.gateway.sse import EventStreamResponse
+from headrace.gateway.whole import WholeResponse
+from headrace.scheduler.base import GenerationSource, Submission
+from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.settings import GatewaySettings, ModelSettings
+
+REQUEST_ID_STATE = "headrace_request_id"
+
+
+class Desk:
+    """Takes generation calls.
+
+    Args:
+        source: runs them.
+        models: the served names.
+        settings: limits and waits.
+        max_timeout_seconds: most that a call may ask for.
+        draining: whether new ones are refused.
+        observers: are told what happens.
+    """
+
+    def __init__(
+        self,
+        *,
+        source: GenerationSource,
+        models: Mapping[str, ModelSettings],
+        settings: GatewaySettings,
+        max_timeout_seconds: float,
+        draining: Draining,
+        observers: Sequence[GatewayObserver],
+    ) -> None:
+        self.models = models
+        self._source = source
+        self._settings = settings
+        self._max_timeout_seconds = max_timeout_seconds
+        self._draining = draining
+        self._observers = observers
+
+    async def answer(
+        self, http: HttpRequest, *, dialect: Dialect, parse: Callable[[bytes], ParsedCall]
+    ) -> GenerationResponse:
+        """Return the answer to a call, which begins when it is sent.
+
+        Raises:
+            HeadraceError: the call can't be taken.
+        """
+        request_id = make_request_id()
+        http.scope["state"][REQUEST_ID_STATE] = request_id
+        self._draining.refuse_if_begun()
+        parsed = parse(await read_body(http, limit_bytes=self._settings.body_limit_bytes))
+        if parsed.request.model not in self.models:
+            raise model_not_found(parsed.request.model)
+        submission = Submission(
+            request_id=request_id,
+            request=parsed.request,
+            priority=read_priority(http.headers),
+            timeout_seconds=read_timeout(http.headers, most_seconds=self._max_timeout_seconds),
+        )
+        order = Order(
+            submission=submission, dialect=dialect, rendering=parsed.rendering(submission), stream=parsed.stream
+        )
+        call = Call(order, self._observers)
+        if parsed.stream:
+            return EventStreamResponse(call, self._source, self._settings)
+        return WholeResponse(call, self._source)
+
+    def cancel(self, request_id: str) -> None:
+        """Cancel a generation.
+
+        Raises:
+            HeadraceError: `not_found`: none of that id runs here.
+        """
+        if not self._source.cancel(request_id):
+            raise HeadraceError(ErrorCode.NOT_FOUND, "there is no running generation with this id", param="id")
+
+
+def model_not_found(model: str) -> HeadraceError:
+    """Return the failure of a call for a model that is not served."""
+    return HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model '{model[:128]}' does not exist here", param="model")

@@ -1,0 +1,21 @@
+"""Errors in the native shape, which the routes of operators share."""
+
+import msgspec
+
+from headrace.gateway.dialects.native.wire import ErrorBody, ErrorDetail
+from headrace.gateway.failure import Failure
+
+
+class NativeDialect:
+    """Writes `{"error": {"code", "message", "param", "retryable"}}`."""
+
+    name = "native"
+
+    def encode_failure(self, failure: Failure) -> bytes:
+        """Return the JSON body of an error answer."""
+        return msgspec.json.encode(ErrorBody(to_detail(failure)))
+
+
+def to_detail(failure: Failure) -> ErrorDetail:
+    """Return a failure in the words of the native API."""
+    return ErrorDetail(code=failure.code, message=failure.message, param=failure.param, retryable=failure.retryable)

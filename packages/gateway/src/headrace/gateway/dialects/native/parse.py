@@ -1,0 +1,30 @@
+"""From the bytes of a native body to a request."""
+
+from headrace.gateway.dialects.base import ParsedCall
+from headrace.gateway.dialects.native.stream import NativeRendering
+from headrace.gateway.dialects.native.wire import GenerationBody
+from headrace.gateway.strict import StrictReader, decode_object
+from headrace.schema.request import ChatCompletionRequest, check_request
+
+
+class NativeParser:
+    """Reads native bodies."""
+
+    def __init__(self) -> None:
+        self._reader = StrictReader(GenerationBody)
+
+    def parse(self, body: bytes) -> ParsedCall:
+        """Return what the body asks for.
+
+        Raises:
+            HeadraceError: `invalid_request`, naming the field.
+        """
+        wire = self._reader.read(decode_object(body))
+        request = ChatCompletionRequest(
+            model=wire.model,
+            messages=wire.messages,
+            generation_parameters=wire.generation_parameters,
+            output=wire.output,
+        )
+        check_request(request)
+        return ParsedCall(request=request, rendering=NativeRendering, stream=wire.stream)

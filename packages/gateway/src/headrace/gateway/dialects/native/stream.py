@@ -1,0 +1,100 @@
+"""The frames of a native stream: one for each batch, with the events of any sequences.
+
+    event: chunk
+    id: gen_…:7
+    data: {"events":[{"type":"sequence_delta","index":0,"text":"Hi"}]}
+
+The id is the request and the number of events up to and including the frame. The stream ends after its terminal event.
+"""
+
+from collections.abc import Sequence
+from typing import assert_never
+
+import msgspec
+
+from headrace.gateway.answer import Answer
+from headrace.gateway.dialects.native import wire
+from headrace.gateway.dialects.native.errors import to_detail
+from headrace.gateway.dialects.native.render import to_timings, to_usage, to_whole_answer
+from headrace.gateway.failure import failure_of_event
+from headrace.gateway.frames import encode_text, encode_value
+from headrace.scheduler.base import Submission
+from headrace.schema.events import (
+    Event,
+    GenerationFailed,
+    GenerationFinished,
+    GenerationQueued,
+    GenerationStarted,
+    SequenceDelta,
+    SequenceFinished,
+    SequenceStarted,
+)
+
+
+class NativeRendering:
+    """Writes the answer to one call.
+
+    Args:
+        submission: the call.
+    """
+
+    def __init__(self, submission: Submission) -> None:
+        self._request_id = submission.request_id
+        self._model = submission.request.model
+        self._output = submission.request.output
+        self._head = f"event: {wire.EVENT_NAME}\nid: {submission.request_id}:".encode()
+        self._position = 0
+
+    def render_events(self, events: Sequence[Event]) -> bytes:
+        """Return one frame with all of the events."""
+        self._position += len(events)
+        body = b",".join([self._encode(event) for event in events])
+        return b'%b%d\ndata: {"events":[%b]}\n\n' % (self._head, self._position, body)
+
+    def render_answer(self, answer: Answer) -> bytes:
+        """Return the body of a whole answer."""
+        whole = to_whole_answer(answer, request_id=self._request_id, model=self._model, output=self._output)
+        return msgspec.json.encode(whole)
+
+    def _encode(self, event: Event) -> bytes:
+        if isinstance(event, SequenceDelta):
+            return self._encode_delta(event)
+        return encode_value(self._to_wire(event))
+
+    def _encode_delta(self, event: SequenceDelta) -> bytes:
+        text = encode_text(event.text)
+        if event.token_ids is None or not self._output.token_ids:
+            return b'{"type":"sequence_delta","index":%d,"text":%b}' % (event.index, text)
+        token_ids = msgspec.json.encode(event.token_ids)
+        return b'{"type":"sequence_delta","index":%d,"text":%b,"token_ids":%b}' % (event.index, text, token_ids)
+
+    def _to_wire(
+        self,
+        event: GenerationQueued
+        | GenerationStarted
+        | SequenceStarted
+        | SequenceFinished
+        | GenerationFinished
+        | GenerationFailed,
+    ) -> wire.StreamEvent:
+        output = self._output
+        match event:
+            case GenerationQueued():
+                return wire.GenerationQueuedEvent(position=event.position, eta_seconds=event.eta_seconds)
+            case GenerationStarted():
+                return wire.GenerationStartedEvent(input_tokens=event.input_tokens if output.usage else None)
+            case SequenceStarted():
+                return wire.SequenceStartedEvent(index=event.index)
+            case SequenceFinished():
+                return wire.SequenceFinishedEvent(
+                    index=event.index, finish_reason=event.finish_reason, stop_sequence=event.stop_sequence
+                )
+            case GenerationFinished():
+                return wire.GenerationFinishedEvent(
+                    usage=to_usage(event.usage, output), timings=to_timings(event.timings, output)
+                )
+            case GenerationFailed():
+                detail = to_detail(failure_of_event(event))
+                return wire.GenerationFailedEvent(error=detail, stage=event.stage, usage=to_usage(event.usage, output))
+            case _:
+                assert_never(event)

@@ -1,0 +1,161 @@
+"""The bodies of the native API. Fields are only added, each with a default; a client ignores those it does not know."""
+
+from typing import Literal
+
+from msgspec import Struct
+
+from headrace.schema.events import FinishReason, Stage
+from headrace.schema.request import ChatCompletionRequest
+
+
+class GenerationBody(ChatCompletionRequest, frozen=True, kw_only=True, omit_defaults=True):
+    """A request as the schema has it, and how it is to be answered.
+
+    Attributes:
+        stream: True for server-sent events, False for one whole answer.
+    """
+
+    stream: bool = False
+
+
+class TokenUsage(Struct, frozen=True, kw_only=True):
+    """Token counts of a generation, all sequences together."""
+
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+
+
+class TimingSeconds(Struct, frozen=True, kw_only=True):
+    """Where the time of a generation went, in seconds."""
+
+    queue_seconds: float
+    first_token_seconds: float
+    total_seconds: float
+
+
+class ErrorDetail(Struct, frozen=True, kw_only=True):
+    """What went wrong.
+
+    Attributes:
+        code: which failure, as docs/dialects/native.md lists them.
+        message: one sentence for people.
+        param: the path of the field, or the header, at fault.
+        retryable: whether the same request may succeed when it is sent again.
+    """
+
+    code: str
+    message: str
+    param: str | None
+    retryable: bool
+
+
+class ErrorBody(Struct, frozen=True):
+    """The body of every error answer."""
+
+    error: ErrorDetail
+
+
+class WholeSequence(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One sampled answer."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason
+    stop_sequence: str | None = None
+    token_ids: tuple[int, ...] | None = None
+
+
+class GenerationAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A whole answer. Usage and timings are there if `output` asked for them."""
+
+    id: str
+    model: str
+    sequences: tuple[WholeSequence, ...]
+    usage: TokenUsage | None = None
+    timings: TimingSeconds | None = None
+
+
+class Cancellation(Struct, frozen=True):
+    """The answer to a cancelled generation."""
+
+    id: str
+    cancelled: bool = True
+
+
+class GenerationQueuedEvent(Struct, frozen=True, kw_only=True, tag_field="type", tag="generation_queued"):
+    """The generation waits for a worker."""
+
+    position: int
+    eta_seconds: float | None
+
+
+class GenerationStartedEvent(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="generation_started"
+):
+    """A worker runs it. `input_tokens` is there if `output.usage` was asked for."""
+
+    input_tokens: int | None = None
+
+
+class SequenceStartedEvent(Struct, frozen=True, kw_only=True, tag_field="type", tag="sequence_started"):
+    """A sequence begins."""
+
+    index: int
+
+
+class SequenceDeltaEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="sequence_delta"):
+    """A sequence grew. `token_ids` is there if `output.token_ids` was asked for."""
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...] | None = None
+
+
+class SequenceFinishedEvent(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="sequence_finished"
+):
+    """A sequence has ended."""
+
+    index: int
+    finish_reason: FinishReason
+    stop_sequence: str | None = None
+
+
+class GenerationFinishedEvent(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="generation_finished"
+):
+    """The generation ended well. Nothing follows."""
+
+    usage: TokenUsage | None = None
+    timings: TimingSeconds | None = None
+
+
+class GenerationFailedEvent(
+    Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="generation_failed"
+):
+    """The generation ended, and its answer is not whole. Nothing follows."""
+
+    error: ErrorDetail
+    stage: Stage
+    usage: TokenUsage | None = None
+
+
+StreamEvent = (
+    GenerationQueuedEvent
+    | GenerationStartedEvent
+    | SequenceStartedEvent
+    | SequenceDeltaEvent
+    | SequenceFinishedEvent
+    | GenerationFinishedEvent
+    | GenerationFailedEvent
+)
+
+
+class ChunkFrame(Struct, frozen=True):
+    """The data of one frame of a stream; its event name is `chunk`."""
+
+    events: tuple[StreamEvent, ...]
+
+
+EVENT_NAME: Literal["chunk"] = "chunk"

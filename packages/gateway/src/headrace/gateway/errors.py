@@ -1,0 +1,102 @@
+"""The one edge where whatever went wrong becomes an HTTP answer, in the shape of the API that was spoken."""
+
+from collections.abc import Sequence
+
+from litestar import Response
+from litestar.exceptions import HTTPException
+
+from headrace.gateway.asgi import HttpRequest
+from headrace.gateway.desk import REQUEST_ID_STATE
+from headrace.gateway.dialects.base import Dialect
+from headrace.gateway.facts import GatewayObserver, RequestRefusal
+from headrace.gateway.failure import CallFailedError, Failure, failure_of_code, failure_of_error
+from headrace.gateway.headers import request_id_headers
+from headrace.gateway.unexpected import report_unexpected
+from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
+
+RETRY_AFTER_SECONDS = 1
+_CODES = {
+    400: ErrorCode.INVALID_REQUEST,
+    404: ErrorCode.NOT_FOUND,
+    405: ErrorCode.METHOD_NOT_ALLOWED,
+    413: ErrorCode.PAYLOAD_TOO_LARGE,
+    415: ErrorCode.UNSUPPORTED_MEDIA_TYPE,
+}
+
+
+class FailureEdge:
+    """Answers exceptions.
+
+    Args:
+        native: the shape of the native routes, and of all outside `/v1`.
+        openai: the shape of the others below `/v1`.
+        observers: are told of requests that never became a generation.
+    """
+
+    def __init__(self, *, native: Dialect, openai: Dialect, observers: Sequence[GatewayObserver]) -> None:
+        self._native = native
+        self._openai = openai
+        self._observers = observers
+
+    def answer(self, request: HttpRequest, error: Exception) -> Response[bytes]:
+        """Return the answer to a request that failed."""
+        request_id: str | None = request.scope["state"].get(REQUEST_ID_STATE)
+        dialect = self._dialect_of(request.scope["path"])
+        failure = self._failure_of(request, error, request_id)
+        if not isinstance(error, CallFailedError):
+            self._report(dialect, failure, request_id)
+        headers = _headers_of(failure)
+        if isinstance(error, HTTPException) and error.headers and (allow := error.headers.get("allow")):
+            headers["Allow"] = ", ".join(sorted(allow.split(", ")))
+        if request_id is not None:
+            headers |= request_id_headers(request_id)
+        return Response(
+            dialect.encode_failure(failure), status_code=failure.status, headers=headers, media_type="application/json"
+        )
+
+    def _dialect_of(self, path: str) -> Dialect:
+        is_openai = path.startswith("/v1/") and path != "/v1/generations" and not path.startswith("/v1/generations/")
+        return self._openai if is_openai else self._native
+
+    def _failure_of(self, request: HttpRequest, error: Exception, request_id: str | None) -> Failure:
+        match error:
+            case CallFailedError():
+                return error.failure
+            case HeadraceError():
+                return failure_of_error(error)
+            case HTTPException() if error.status_code in _CODES:
+                return failure_of_code(_CODES[error.status_code], _sentence_for(request, error.status_code))
+            case _:
+                return report_unexpected(error, request_id=request_id)
+
+    def _report(self, dialect: Dialect, failure: Failure, request_id: str | None) -> None:
+        answer = answer_for(failure.code)
+        fact = RequestRefusal(
+            request_id=request_id,
+            dialect=dialect.name,
+            code=failure.code,
+            status=answer.status,
+            log_level=answer.log_level,
+        )
+        for observer in self._observers:
+            observer.request_refused(fact)
+
+
+def _sentence_for(request: HttpRequest, status: int) -> str:
+    """Say what Litestar refused; its own words are not for clients."""
+    if status == 404:
+        return f"there is no {request.method} {request.scope['path']}"
+    if status == 405:
+        return f"{request.scope['path']} does not take {request.method}"
+    return "the request can't be read"
+
+
+def _headers_of(failure: Failure) -> dict[str, str]:
+    headers: dict[str, str] = {}
+    if failure.status in {429, 503}:
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if failure.code == ErrorCode.SHUTTING_DOWN:
+        headers["Connection"] = "close"
+    if failure.code == ErrorCode.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers

@@ -1,0 +1,81 @@
+"""The routes of those who run the gateway: alive, ready, how much, and what it speaks."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import msgspec
+from litestar import Response, get
+from litestar.handlers import HTTPRouteHandler
+from msgspec import Struct
+
+from headrace.gateway.auth import OPEN
+from headrace.gateway.draining import Draining
+from headrace.gateway.metrics import GatewayMetrics
+from headrace.gateway.openapi import describe_api
+from headrace.schema.errors import HeadraceError
+
+ReadinessCheck = Callable[[], Awaitable[None]]
+CHECK_TIMEOUT_SECONDS = 2.0
+OK = "ok"
+
+
+class Readiness(Struct, frozen=True, kw_only=True):
+    """Whether requests should be sent here.
+
+    Attributes:
+        status: in one word.
+        checks: each dependency, with `ok` or what is wrong.
+    """
+
+    status: str
+    checks: dict[str, str]
+
+
+async def check_readiness(checks: Mapping[str, ReadinessCheck], draining: Draining) -> Readiness:
+    """Run all checks at once, and return what they say."""
+    async with asyncio.TaskGroup() as group:
+        tasks = {name: group.create_task(_say(check)) for name, check in checks.items()}
+    found = {name: task.result() for name, task in tasks.items()}
+    if draining.has_begun:
+        return Readiness(status="draining", checks=found)
+    return Readiness(status="ready" if all(word == OK for word in found.values()) else "unready", checks=found)
+
+
+async def _say(check: ReadinessCheck) -> str:
+    try:
+        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            await check()
+    except TimeoutError:
+        return f"no answer within {CHECK_TIMEOUT_SECONDS:g} s"
+    except HeadraceError as error:
+        return error.message
+    except Exception as error:  # noqa: BLE001 - an edge: a foreign message may hold a URL with a password
+        return type(error).__name__
+    return OK
+
+
+def make_operations_routes(
+    *, checks: Mapping[str, ReadinessCheck], draining: Draining, metrics: GatewayMetrics, version: str
+) -> list[HTTPRouteHandler]:
+    """Return the route handlers."""
+    description = msgspec.json.encode(describe_api(version))
+
+    @get("/livez", opt=OPEN, sync_to_thread=False)
+    def show_life() -> Response[dict[str, str]]:
+        return Response({"status": "alive"})
+
+    @get("/readyz", opt=OPEN)
+    async def show_readiness() -> Response[Readiness]:
+        readiness = await check_readiness(checks, draining)
+        return Response(readiness, status_code=200 if readiness.status == "ready" else 503)
+
+    @get("/metrics", sync_to_thread=False)
+    def show_metrics() -> Response[bytes]:
+        media_type, text = metrics.render()
+        return Response(text, media_type=media_type)
+
+    @get(["/schema", "/schema/openapi.json"], opt=OPEN, sync_to_thread=False)
+    def show_description() -> Response[bytes]:
+        return Response(description, media_type="application/json")
+
+    return [show_life, show_readiness, show_metrics, show_description]

@@ -1,0 +1,141 @@
+"""A scheduler and workers over one transport, with the scripted engine: the queue path without HTTP."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+
+from headrace.scheduler.base import Generation, Submission
+from headrace.scheduler.scheduler import Scheduler
+from headrace.schema.events import Event, SequenceDelta
+from headrace.schema.request import GenerationParameters
+from headrace.schema.settings import SchedulerSettings
+from headrace.transport.tasks import TaskOwner
+from headrace.worker.engines.scripted import Script, ScriptedEngine
+from headrace.worker.observer import GenerationRan
+from headrace.worker.replica import Replica, ReplicaIdentity
+from tests.contract.transport.harness import Harness
+from tests.support.recorders import Recorder
+from tests.support.values import fresh_name, make_request
+
+WAIT_SECONDS = 20
+
+
+class RanRecorder(Recorder):
+    """A `WorkerObserver` that keeps the facts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts: list[GenerationRan] = []
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        return {fact.request_id: fact.outcome for fact in self.facts}
+
+    def generation_ran(self, fact: GenerationRan) -> None:
+        self.facts.append(fact)
+        self.changed()
+
+
+class Worker:
+    """One running replica."""
+
+    def __init__(self, harness: Harness, model: str, *, slots: int, drain_seconds: float) -> None:
+        self.ran = RanRecorder()
+        self.stop = asyncio.Event()
+        self.worker_id = fresh_name("worker")
+        engine = ScriptedEngine(Script(step_seconds=0.002), slots=slots, max_model_tokens=100_000)
+        self._replica = Replica(
+            engine,
+            harness.worker_side(),
+            identity=ReplicaIdentity(worker_id=self.worker_id, model=model),
+            drain_seconds=drain_seconds,
+            observers=[self.ran],
+        )
+        self.failure: BaseException | None = None
+        self._ended = asyncio.Event()
+
+    async def run(self) -> None:
+        try:
+            await self._replica.run(self.stop)
+        except Exception as error:  # noqa: BLE001 - the test looks at it
+            self.failure = error
+        finally:
+            self._ended.set()
+
+    async def wait_ready(self) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self._replica.ready.wait()
+
+    async def wait_ended(self) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await self._ended.wait()
+
+
+class Rig:
+    """Starts parts, and ends them all."""
+
+    def __init__(self, harness: Harness) -> None:
+        self.harness = harness
+        self.model = fresh_name("model")
+        self.scheduler = Scheduler(
+            harness.scheduler_side([self.model]), models=[self.model], settings=SchedulerSettings()
+        )
+        self._workers: list[Worker] = []
+        self._tasks = TaskOwner()
+
+    async def start_worker(self, *, slots: int = 4, drain_seconds: float = 10.0) -> Worker:
+        worker = Worker(self.harness, self.model, slots=slots, drain_seconds=drain_seconds)
+        self._workers.append(worker)
+        self._tasks.start(worker.run(), name=worker.worker_id)
+        await worker.wait_ready()
+        return worker
+
+    async def submit(
+        self, prompt: str = "Hello", *, priority: int | None = None, seconds: float = 30.0, n: int = 1, **scripted: Any
+    ) -> Generation:
+        parameters = GenerationParameters(n=n, provider_extensions={"scripted": scripted} if scripted else {})
+        submission = Submission(
+            request_id=fresh_name("gen"),
+            request=make_request(self.model, prompt, parameters),
+            priority=priority,
+            timeout_seconds=seconds,
+        )
+        return await self.scheduler.submit(submission)
+
+    async def close(self) -> None:
+        await self.scheduler.close()
+        for worker in self._workers:
+            worker.stop.set()
+        await self._tasks.join()
+
+
+@asynccontextmanager
+async def running_rig(harness: Harness) -> AsyncGenerator[Rig]:
+    rig = Rig(harness)
+    await rig.scheduler.start()
+    try:
+        yield rig
+    finally:
+        await rig.close()
+
+
+async def read(generation: Generation) -> list[Event]:
+    """Read a generation to its end."""
+    async with asyncio.timeout(WAIT_SECONDS):
+        return [event async for batch in generation for event in batch]
+
+
+async def read_until_text(generation: Generation) -> list[Event]:
+    """Read a generation until there is text."""
+    events: list[Event] = []
+    async with asyncio.timeout(WAIT_SECONDS):
+        async for batch in generation:
+            events.extend(batch)
+            if any(isinstance(event, SequenceDelta) for event in batch):
+                return events
+    raise AssertionError(f"the generation ended without text: {events}")
+
+
+def text_of(events: Sequence[Event], index: int = 0) -> str:
+    return "".join(event.text for event in events if isinstance(event, SequenceDelta) and event.index == index)
