@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 import structlog
@@ -13,7 +13,7 @@ INTERRUPTED = 130
 
 
 @contextmanager
-def stop_on_signals(announce: Callable[[], None] | None = None) -> Iterator[asyncio.Event]:
+def stop_on_signals(announce: Callable[[], None] | None = None) -> Generator[asyncio.Event]:
     """Yield an event that SIGINT and SIGTERM set. A second SIGINT ends the process without a drain.
 
     Args:

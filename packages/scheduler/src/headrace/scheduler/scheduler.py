@@ -216,9 +216,13 @@ class Scheduler:
         for observer in self._observers:
             observer.generation_ended(fact)
 
-    async def close(self) -> None:
-        """Refuse new requests, cancel those still running, and close the transport."""
+    def end_all(self, code: ErrorCode, message: str) -> None:
+        """Refuse new requests, and give every stream that still runs its terminal event."""
         self._is_closing = True
         for entry in list(self._entries.values()):
-            self._end_early(entry, ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
+            self._end_early(entry, code, message)
+
+    async def close(self) -> None:
+        """Refuse new requests, cancel those still running, and close the transport."""
+        self.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
         await self._transport.close()

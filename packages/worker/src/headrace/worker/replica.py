@@ -58,6 +58,11 @@ class Replica:
         self._execution = Execution(engine, transport, worker_id=identity.worker_id, observers=observers)
         self._engine_died = asyncio.Event()
         self.ready = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    async def ready_or_ended(self) -> None:
+        """Return when tasks are taken, or when `run` has ended without getting there."""
+        await _wait_for_any(self.ready, self._ended)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, then drain.
@@ -86,6 +91,7 @@ class Replica:
                 for watch in watches:
                     watch.cancel()
         finally:
+            self._ended.set()
             await self._engine.close()
             await self._transport.close()
         if self._engine_died.is_set():

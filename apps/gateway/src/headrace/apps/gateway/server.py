@@ -4,7 +4,7 @@ import asyncio
 import errno
 import ipaddress
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -64,7 +64,7 @@ class GatewayServer(uvicorn.Server):
     """A uvicorn server that leaves signals to us."""
 
     @contextmanager
-    def capture_signals(self) -> Iterator[None]:
+    def capture_signals(self) -> Generator[None]:
         """Capture nothing: the process turns signals into a drain."""
         yield
 

@@ -31,20 +31,32 @@ def engine_kind(settings: Settings, model: ModelSettings) -> str:
     return settings.engine.kind if model.engine == "default" else model.engine
 
 
-def make_engine(settings: Settings, on_progress: ProgressCallback) -> Engine:
-    """Make the engine, fetching its weights first. Call it before the process has threads: the engine may fork.
+def find_weights(settings: Settings, on_progress: ProgressCallback) -> Path | None:
+    """Return the folder of the model's weights, fetching them first where that is ours to do; None if none are needed.
 
     Raises:
-        SettingsError: the model or the script can't be used.
+        SettingsError: there is no such model.
         WeightsError: the weights can't be had.
-        EngineSetupError: the engine can't be made.
     """
     model = find_model(settings)
-    weights: Path | None = None
-    if engine_kind(settings, model) != "scripted":
-        weights = resolve_weights(model.weights, cache_folder=models_folder(settings), on_progress=on_progress)
+    if engine_kind(settings, model) == "scripted":
+        return None
+    return resolve_weights(model.weights, cache_folder=models_folder(settings), on_progress=on_progress)
+
+
+def make_engine(settings: Settings, weights: Path | None) -> Engine:
+    """Make the engine. Call it before the process has threads: the engine may fork.
+
+    Raises:
+        SettingsError: the script can't be read.
+        EngineSetupError: the engine can't be made.
+    """
     return build_engine(
-        model, name=settings.worker.model, engine=settings.engine, weights=weights, script_text=_read_script(settings)
+        find_model(settings),
+        name=settings.worker.model,
+        engine=settings.engine,
+        weights=weights,
+        script_text=_read_script(settings),
     )
 
 

@@ -10,7 +10,7 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
 
-from headrace.apps.worker.compose import make_engine, make_worker_id
+from headrace.apps.worker.compose import find_weights, make_engine, make_worker_id
 from headrace.models import WeightsError
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
@@ -39,7 +39,7 @@ def main(argv: list[str] | None = None) -> int:
         )
         _require_broker(settings)
         set_up_log(settings.log)
-        engine = make_engine(settings, _log_progress)
+        engine = make_engine(settings, find_weights(settings, _log_progress))
     except (SettingsError, WeightsError, EngineSetupError) as error:
         sys.stderr.write(f"headrace-worker: {error}\n")
         return BAD_SETTINGS

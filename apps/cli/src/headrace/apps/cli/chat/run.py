@@ -1,9 +1,10 @@
 """The conversation: what is typed, what is printed, and what Ctrl-C means at each moment."""
 
+import importlib
 import os
 import sys
 from collections.abc import Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from headrace.apps.cli.chat.client import ChatClient, ChatError, ChatMessage
@@ -101,8 +102,8 @@ def _ask_once(conversation: Conversation, prompt: str | None) -> int:
 
 
 def _converse(conversation: Conversation, options: ChatOptions) -> int:
-    import readline  # noqa: F401 - importing it gives input() its history and its line editing
-
+    with suppress(ImportError):
+        importlib.import_module("readline")  # gives input() its history and its line editing
     _print_text(f"{options.model} at {options.url}. {GREETING}\n")
     while True:
         try:

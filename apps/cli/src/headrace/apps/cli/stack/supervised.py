@@ -107,8 +107,9 @@ class SupervisedStack:
                 raise self._failure(waiting[0], f"it was not ready within {PROCESS_START_SECONDS:g} s")
 
     def _raise_for_failure(self, waiting: list[NodeProcess]) -> None:
-        ended = {fact.name: fact.reason for fact in self.read_facts() if isinstance(fact, Exited)}
         states = self._client.states()
+        # Read after the states: the log has the reason of whatever they show.
+        ended = {fact.name: fact.reason for fact in self.read_facts() if isinstance(fact, Exited)}
         for process in waiting:
             if process.name in ended:
                 raise self._failure(process, f"it ended ({ended[process.name]})")

@@ -2,6 +2,7 @@
 
 from litestar import Response, delete, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from headrace.gateway.asgi import HttpRequest
@@ -20,7 +21,7 @@ def make_native_routes(desk: Desk, dialect: NativeDialect) -> list[HTTPRouteHand
         return await desk.answer(request, dialect=dialect, parse=parser.parse)
 
     @delete("/v1/generations/{generation_id:str}", status_code=200, sync_to_thread=False)
-    def cancel_generation(generation_id: str) -> Response[Cancellation]:
+    def cancel_generation(generation_id: FromPath[str]) -> Response[Cancellation]:
         desk.cancel(generation_id)
         return Response(Cancellation(generation_id))
 

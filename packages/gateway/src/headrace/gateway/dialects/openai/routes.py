@@ -2,6 +2,7 @@
 
 from litestar import Response, get, post
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from headrace.gateway.asgi import HttpRequest
@@ -26,7 +27,7 @@ def make_openai_routes(desk: Desk, dialect: OpenAIDialect) -> list[HTTPRouteHand
 
     # A path, since names of models have slashes in them.
     @get("/v1/models/{model_id:path}", sync_to_thread=False)
-    def retrieve_model(model_id: str) -> Response[Model]:
+    def retrieve_model(model_id: FromPath[str]) -> Response[Model]:
         name = model_id.removeprefix("/")
         if name not in desk.models:
             raise model_not_found(name)

@@ -1,0 +1,100 @@
+"""Gateway, scheduler, worker and engine in one process tree: what `headrace serve` runs.
+
+It is put together from the same parts as the production processes. Only the transport differs, and even that is a
+setting: with an `amqp://` broker the same command serves over RabbitMQ.
+"""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import structlog
+
+from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
+from headrace.apps.worker.compose import make_worker_id
+from headrace.schema.errors import ErrorCode
+from headrace.schema.settings import Settings
+from headrace.transport.base import SchedulerTransport, WorkerTransport
+from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
+from headrace.transport.rabbitmq import RabbitmqWorkerTransport
+from headrace.worker.engines.base import Engine, EngineDeadError
+from headrace.worker.observer import LoggingObserver
+from headrace.worker.replica import Replica, ReplicaIdentity
+
+_log = structlog.get_logger("headrace.worker")
+
+
+async def run_embedded(
+    settings: Settings,
+    *,
+    engine: Engine,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    on_ready: Callable[[], None],
+) -> None:
+    """Serve until `stop` is set, then drain: first the gateway's streams, then the worker.
+
+    Args:
+        settings: of all parts.
+        engine: made, not started.
+        listener: the listening socket.
+        stop: ends it.
+        on_ready: called once, when the first request can be answered.
+
+    Raises:
+        EngineDeadError: the engine died; every stream has been told.
+    """
+    scheduler_side, worker_side = _make_sides(settings)
+    gateway = build_gateway(settings, scheduler_side)
+    replica = Replica(
+        engine,
+        worker_side,
+        identity=ReplicaIdentity(worker_id=make_worker_id(), model=settings.worker.model),
+        drain_seconds=settings.worker.drain_seconds,
+        observers=[LoggingObserver(_log)],
+    )
+    parts = _Parts(gateway, replica, stop)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(parts.run_worker())
+        await replica.ready_or_ended()
+        group.create_task(parts.run_gateway(listener))
+        if not parts.worker_ended:
+            on_ready()
+    if parts.engine_death is not None:
+        raise parts.engine_death
+
+
+def _make_sides(settings: Settings) -> tuple[SchedulerTransport, WorkerTransport]:
+    if settings.broker.url.startswith("memory:"):
+        hub = MemoryHub()
+        return MemorySchedulerTransport(hub, models=list(settings.models)), MemoryWorkerTransport(hub)
+    priority = settings.worker.consumer_priority
+    return connect_broker(settings), RabbitmqWorkerTransport(settings.broker, consumer_priority=priority)
+
+
+class _Parts:
+    """The two halves, and the order in which they end."""
+
+    def __init__(self, gateway: Gateway, replica: Replica, stop: asyncio.Event) -> None:
+        self._gateway = gateway
+        self._replica = replica
+        self._stop = stop
+        self._stop_worker = asyncio.Event()
+        self.worker_ended = False
+        self.engine_death: EngineDeadError | None = None
+
+    async def run_worker(self) -> None:
+        try:
+            await self._replica.run(self._stop_worker)
+        except EngineDeadError as error:
+            self.engine_death = error
+            self._gateway.scheduler.end_all(ErrorCode.ENGINE_DEAD, "the engine died; send the request again")
+        finally:
+            self.worker_ended = True
+            self._stop.set()
+
+    async def run_gateway(self, listener: socket.socket) -> None:
+        try:
+            await serve_gateway(self._gateway, listener, self._stop)
+        finally:
+            self._stop_worker.set()

@@ -1,0 +1,130 @@
+"""`headrace`: the command line. Every command is imported when it is called, so that `--help` is instant."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="headrace",
+    help="Serve your own language models: an HTTP API in front, vLLM behind, and streams that survive a lost process.",
+    epilog="First steps: headrace serve, then in another terminal: headrace chat smollm2-135m-instruct",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # importing rich would take longer than the help it draws
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+class EngineKind(StrEnum):
+    """What runs a model."""
+
+    VLLM = "vllm"
+    SCRIPTED = "scripted"
+
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="Settings file [default: $HEADRACE_CONFIG, or headrace.toml]"),
+]
+EngineOption = Annotated[
+    EngineKind | None,
+    typer.Option(help="What runs the model: vLLM, or a scripted engine that needs no weights [default: vllm]"),
+]
+ModelOption = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Served name of the model to run [default: smollm2-135m-instruct]")
+]
+
+
+@app.command(epilog="Examples: headrace serve | headrace serve --port 8080 --engine scripted")
+def serve(
+    *,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [default: 8000]")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1]")] = None,
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Serve everything from one process tree: no broker, no Redis, nothing to install."""
+    from headrace.apps.cli.serve import serve as run
+    from headrace.apps.cli.serve_options import ServeOptions
+
+    raise typer.Exit(run(ServeOptions(port=port, host=host, model=model, engine=engine, config=config)))
+
+
+@app.command(epilog="Examples: headrace stack --engine scripted | headrace stack --workers 3 --port 9000")
+def stack(
+    *,
+    port: Annotated[
+        int | None, typer.Option(help="Port of the first gateway; the others follow from it [default: 8000]")
+    ] = None,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="How many worker processes")] = 2,
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    management: Annotated[bool, typer.Option("--management", help="Run RabbitMQ's management page too")] = False,
+    config: ConfigOption = None,
+) -> None:
+    """Run the whole of it on this machine: RabbitMQ, Redis, two gateways, some workers. Ctrl-C stops all of it."""
+    from headrace.apps.cli.stack import StackOptions, run_stack
+
+    options = StackOptions(port=port, workers=workers, model=model, engine=engine, management=management, config=config)
+    raise typer.Exit(run_stack(options))
+
+
+@app.command(epilog="Examples: headrace chat smollm2-135m-instruct | echo 'Hello!' | headrace chat NAME -")
+def chat(
+    model: Annotated[str, typer.Argument(help="Served name of the model")],
+    prompt: Annotated[
+        str | None, typer.Argument(help="One question; - reads it from standard input. Without it, talk.")
+    ] = None,
+    *,
+    url: Annotated[str, typer.Option(help="Where the gateway is")] = "http://127.0.0.1:8000",
+    system: Annotated[str | None, typer.Option(metavar="TEXT", help="System message")] = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Most tokens of one answer")] = None,
+    temperature: Annotated[float | None, typer.Option(min=0.0, max=2.0, help="0 is greedy")] = None,
+) -> None:
+    """Talk to a model. The API key, if there is one, comes from HEADRACE_API_KEY."""
+    from headrace.apps.cli.chat import ChatOptions, run_chat
+
+    options = ChatOptions(
+        model=model, prompt=prompt, url=url, system=system, max_tokens=max_tokens, temperature=temperature
+    )
+    raise typer.Exit(run_chat(options))
+
+
+@app.command(epilog="Exit status: 0 when nothing failed, 1 otherwise.")
+def doctor(
+    *,
+    config: ConfigOption = None,
+    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON")] = False,
+) -> None:
+    """Check this machine and the settings, and say what to type where something is missing."""
+    from headrace.apps.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(config=config, as_json=json))
+
+
+@app.command()
+def settings(
+    *,
+    config: ConfigOption = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Describe every setting, as a Markdown table")] = False,
+) -> None:
+    """Show the settings as they are now, with the environment variable of each."""
+    from headrace.apps.cli.show_settings import show_settings
+
+    raise typer.Exit(show_settings(config=config, markdown=markdown))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from importlib.metadata import version as version_of
+
+    typer.echo(version_of("headrace-cli"))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

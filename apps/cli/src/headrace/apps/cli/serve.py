@@ -1,0 +1,155 @@
+"""`headrace serve`: everything in one process tree, told step by step to the person at the terminal."""
+
+import asyncio
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+import msgspec
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from headrace.apps.cli.embedded import run_embedded
+from headrace.apps.cli.environment import read_environment
+from headrace.apps.cli.serve_options import ServeOptions
+from headrace.apps.gateway.server import check_exposure, open_socket
+from headrace.apps.worker.compose import engine_kind, find_model, find_weights, make_engine
+from headrace.models import WeightsError
+from headrace.process.config import read_settings
+from headrace.process.logs import set_up_log
+from headrace.process.signals import stop_on_signals
+from headrace.schema.settings import ModelSettings, Settings, SettingsError
+from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
+
+ENGINE_DIED = 1
+BAD_SETTINGS = 2
+
+_console = Console(highlight=False)
+_problems = Console(stderr=True, highlight=False)
+
+
+def serve(options: ServeOptions) -> int:
+    """Serve until Ctrl-C, and return the exit status."""
+    started = time.monotonic()
+    try:
+        settings = read_serve_settings(options)
+        check_exposure(settings.gateway)
+        set_up_log(settings.log)
+        model = find_model(settings)
+        kind = engine_kind(settings, model)
+        _console.print(f"[bold]Headrace {version('headrace-cli')}[/]: {settings.worker.model} on the {kind} engine")
+        listener = open_socket(settings.gateway)
+        # The engine forks, so it is made while this process has no thread: no live display may run beside it.
+        engine = _make_engine(settings, kind)
+    except (SettingsError, WeightsError, EngineSetupError) as error:
+        _problems.print(f"[red]headrace serve:[/] {error}", soft_wrap=True)
+        return BAD_SETTINGS
+    host, port = listener.getsockname()[:2]
+    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    async def run() -> None:
+        with stop_on_signals(_announce_stop) as stop:
+            await run_embedded(
+                settings,
+                engine=engine,
+                listener=listener,
+                stop=stop,
+                on_ready=lambda: _announce_ready(settings, address, time.monotonic() - started),
+            )
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        try:
+            runner.run(run())
+        except EngineDeadError as error:
+            _problems.print(f"[red]headrace serve:[/] {error}. Its log is above; start again with: just serve")
+            return ENGINE_DIED
+    _console.print("Stopped.")
+    return 0
+
+
+def read_serve_settings(options: ServeOptions) -> Settings:
+    """Read the settings for `serve`; `--model` may also be the folder of a model that no setting names.
+
+    Raises:
+        SettingsError: with every mistake.
+    """
+    overrides = {
+        "gateway.port": options.port,
+        "gateway.host": options.host,
+        "worker.model": options.model,
+        "engine.kind": options.engine,
+    }
+    settings = read_settings(config=options.config, environ=read_environment(), overrides=overrides)
+    wanted = settings.worker.model
+    if wanted not in settings.models and Path(wanted).expanduser().is_dir():
+        folder = Path(wanted).expanduser().resolve()
+        worker = msgspec.structs.replace(settings.worker, model=folder.name)
+        models = {folder.name: ModelSettings(weights=str(folder))}
+        settings = msgspec.structs.replace(settings, worker=worker, models=models)
+    find_model(settings)
+    return settings
+
+
+def _make_engine(settings: Settings, kind: str) -> Engine:
+    with _WeightsBar() as bar:
+        weights = find_weights(settings, bar.report)
+    if kind == "vllm":
+        _console.print("Starting vLLM: about ten seconds, longer the first time …")
+    return make_engine(settings, weights)
+
+
+class _WeightsBar:
+    """A progress bar that is drawn only when it is told something: it has no thread of its own."""
+
+    def __init__(self) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+        self._progress = Progress(*columns, TimeElapsedColumn(), console=_console, auto_refresh=False)
+        self._tasks: dict[str, TaskID] = {}
+        self._shown = False
+
+    def __enter__(self) -> "_WeightsBar":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._shown:
+            self._progress.stop()
+
+    def report(self, step: str, *, done: int | None, total: int | None) -> None:
+        """Draw where a step stands."""
+        if not self._shown:
+            self._shown = True
+            self._progress.start()
+        if step not in self._tasks:
+            self._tasks[step] = self._progress.add_task(step, total=total)
+        self._progress.update(self._tasks[step], completed=done or 0, total=total)
+        self._progress.refresh()
+
+
+def _announce_ready(settings: Settings, address: str, seconds: float) -> None:
+    key = ' -H "Authorization: Bearer $HEADRACE_API_KEY"' if settings.gateway.api_key else ""
+    body = {
+        "model": settings.worker.model,
+        "stream": True,
+        "messages": [{"role": "user", "content": "What is the capital of France?"}],
+    }
+    _console.print(f"\n[bold green]Ready[/] after {seconds:.1f} s at [bold]{address}[/]  (Ctrl-C stops)\n")
+    _console.print("Try it:\n")
+    curl = f"curl -N {address}/v1/chat/completions -H 'Content-Type: application/json'{key} -d '"
+    # Printed as it is, without wrapping: the line is there to be copied.
+    _console.print(f"  {curl}{msgspec.json.encode(body).decode()}'", soft_wrap=True, markup=False)
+    _console.print("\nOr, in another terminal:\n")
+    _console.print(f"  just chat {settings.worker.model}" + _url_flag(address), markup=False)
+    _console.print(
+        f"\nNext: any OpenAI client works with base_url={address}/v1. README.md tells how to serve your own model, and "
+        "`just stack` runs the same on RabbitMQ with several gateways and workers.\n",
+        markup=False,
+    )
+
+
+def _url_flag(address: str) -> str:
+    return "" if address == "http://127.0.0.1:8000" else f" --url {address}"
+
+
+def _announce_stop() -> None:
+    _console.print("\nFinishing what runs … (Ctrl-C again stops at once)")

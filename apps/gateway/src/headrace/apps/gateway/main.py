@@ -1,0 +1,67 @@
+"""`headrace-gateway`: one gateway replica, until it is told to stop."""
+
+import argparse
+import asyncio
+import os
+import sys
+from importlib.metadata import version
+from socket import socket
+
+import structlog
+import uvloop
+
+from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
+from headrace.apps.gateway.server import check_exposure, open_socket
+from headrace.process.config import read_settings
+from headrace.process.logs import set_up_log
+from headrace.process.signals import stop_on_signals
+from headrace.schema.settings import Settings, SettingsError
+
+BAD_SETTINGS = 2
+
+_log = structlog.get_logger("headrace.gateway")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the gateway process and return its exit status."""
+    arguments = _parse(argv)
+    try:
+        settings = read_settings(
+            config=arguments.config,
+            environ=os.environ,  # noqa: TID251 - the process's edge
+            overrides={"gateway.host": arguments.host, "gateway.port": arguments.port},
+        )
+        check_exposure(settings.gateway)
+        set_up_log(settings.log)
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_serve(settings))
+    except SettingsError as error:
+        sys.stderr.write(f"headrace-gateway: {error}\n")
+        return BAD_SETTINGS
+    return 0
+
+
+def _parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="headrace-gateway",
+        description="One Headrace gateway: the HTTP API, and the scheduler behind it.",
+        epilog="Every setting has an environment variable as well: see docs/operations.md.",
+    )
+    parser.add_argument("--config", metavar="FILE", help="settings file (default: headrace.toml, if it is there)")
+    parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (gateway.host)")
+    parser.add_argument("--port", metavar="N", type=int, help="port to listen on (gateway.port)")
+    parser.add_argument("--version", action="version", version=version("headrace-app-gateway"))
+    return parser.parse_args(argv)
+
+
+async def _serve(settings: Settings) -> None:
+    gateway: Gateway = build_gateway(settings, connect_broker(settings))
+    listener: socket = open_socket(settings.gateway)
+    host, port = listener.getsockname()[:2]
+    ready = asyncio.Event()
+    with stop_on_signals() as stop:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(serve_gateway(gateway, listener, stop, ready=ready))
+            await ready.wait()
+            _log.info("gateway ready", host=host, port=port, models=list(settings.models))
+    _log.info("gateway stopped")
