@@ -1,6 +1,113 @@
 # Headrace's recipes. `just` alone lists them.
 
 set shell := ["bash", "-euo", "pipefail", "-c"]
+set positional-arguments := true
 
+export PYTHONDONTWRITEBYTECODE := ""
+
+headrace := ".venv/bin/headrace"
+run := "uv run --no-sync"
+
+[private]
 default:
     @just --list --unsorted
+
+# ---------------------------------------------------------------- run
+
+# Serve a model on this machine, everything in one process tree: --port N, --model NAME, --engine scripted, --config FILE
+[group('run')]
+serve *arguments:
+    @just _environment "$@"
+    @exec {{ headrace }} serve "$@"
+
+# The same on real parts: RabbitMQ, Redis, two gateways, --workers K; and --port N, --engine scripted|vllm, --model NAME
+[group('run')]
+stack *arguments:
+    @just services
+    @just _environment "$@"
+    @exec {{ headrace }} stack "$@"
+
+# Talk to a model that is being served: just chat MODEL [PROMPT]
+[group('run')]
+chat *arguments:
+    @just _environment --engine scripted
+    @exec {{ headrace }} chat "$@"
+
+# Say what is reachable, what is wrong, and how to mend it
+[group('run')]
+doctor *arguments:
+    @just _environment --engine scripted
+    @exec {{ headrace }} doctor "$@"
+
+# ---------------------------------------------------------------- install
+
+# Install RabbitMQ and Redis from the system's packages where they are missing, or say what to type
+[group('install')]
+services:
+    @sh infra/services/install.sh
+
+# Install the engine for this machine into .venv: vLLM for the GPU where there is one, else for the CPU
+[group('install')]
+engine *arguments:
+    @python3 infra/engine/install.py "$@"
+
+# What the command line asks for: the scripted engine needs no vLLM
+[private]
+_environment *arguments:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    case " $* " in
+        *" --help "* | *" -h "* | *" --engine scripted "* | *" --engine=scripted "*) uv sync --locked --inexact ;;
+        *) python3 infra/engine/install.py ;;
+    esac
+
+# ---------------------------------------------------------------- test
+
+# All checks and tests, from a fresh clone: installs what they need
+[group('test')]
+test: services engine check unit contract integration e2e
+
+# Lint, format, types, and who may import whom
+[group('test')]
+check: _synced
+    {{ run }} ruff check
+    {{ run }} ruff format --check
+    {{ run }} pyright
+    {{ run }} lint-imports
+
+# Functions of values: seconds
+[group('test')]
+unit *arguments: _synced
+    {{ run }} pytest tests/unit "$@"
+
+# One suite for each contract, and every implementation of it
+[group('test')]
+contract *arguments: _synced
+    {{ run }} pytest tests/contract "$@"
+
+# Real RabbitMQ, Redis and vLLM, started and stopped by the tests
+[group('test')]
+integration *arguments: _synced
+    {{ run }} pytest tests/integration "$@"
+
+# As a user would: the commands, over HTTP, with the official client
+[group('test')]
+e2e *arguments: _synced
+    {{ run }} pytest tests/e2e "$@"
+
+# Put files in the form that `just check` wants
+[group('test')]
+format: _synced
+    {{ run }} ruff check --fix
+    {{ run }} ruff format
+
+# ---------------------------------------------------------------- measure
+
+# What the queue adds to the time to the first token: memory against RabbitMQ, in one run
+[group('measure')]
+bench *arguments: _synced
+    {{ run }} python -m tests.bench.first_token "$@"
+
+[private]
+_synced:
+    @uv sync --locked --inexact --quiet

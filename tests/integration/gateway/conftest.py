@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -23,11 +23,18 @@ def run(request: pytest.FixtureRequest) -> Iterator[Run]:
 
 
 @asynccontextmanager
-async def _serve(app: Litestar) -> AsyncIterator[int]:
+async def _serve(app: Litestar) -> AsyncGenerator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         server = uvicorn.Server(
-            uvicorn.Config(app, http="httptools", ws="none", lifespan="on", log_config=None, access_log=False)
+            uvicorn.Config(
+                app,
+                http="httptools",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                timeout_graceful_shutdown=1,
+            )
         )
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve([listener]))
@@ -35,7 +42,6 @@ async def _serve(app: Litestar) -> AsyncIterator[int]:
                 yield listener.getsockname()[1]
             finally:
                 server.should_exit = True
-                server.force_exit = True
                 await serving
 
 

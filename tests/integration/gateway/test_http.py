@@ -89,15 +89,18 @@ async def test_a_source_that_raises_is_a_failure(serve: Serve) -> None:
 async def test_a_draining_gateway_refuses_and_lets_go(serve: Serve) -> None:
     gate, draining = asyncio.Event(), Draining()
     source = ScriptedSource((SequenceDelta(0, "Hel"),), gate, (GenerationFinished(USAGE),))
-    async with serve(make_app(source, draining=draining)) as port:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
-            async with client.stream("POST", "/v1/generations", json=CHAT | {"stream": True}) as running:
-                draining.begin()
-                refused = await client.post("/v1/chat/completions", json=CHAT)
-                ready = await client.get("/readyz")
-                alive = await client.get("/livez")
-                gate.set()
-                rest = await running.aread()
+    app = make_app(source, draining=draining)
+    async with (
+        serve(app) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client,
+        client.stream("POST", "/v1/generations", json=CHAT | {"stream": True}) as running,
+    ):
+        draining.begin()
+        refused = await client.post("/v1/chat/completions", json=CHAT)
+        ready = await client.get("/readyz")
+        alive = await client.get("/livez")
+        gate.set()
+        rest = await running.aread()
     assert refused.status_code == 503
     assert refused.json()["error"]["code"] == "shutting_down"
     assert refused.headers["connection"] == "close"
@@ -110,11 +113,13 @@ async def test_a_draining_gateway_refuses_and_lets_go(serve: Serve) -> None:
 async def test_one_connection_serves_call_after_call(serve: Serve) -> None:
     source = ScriptedSource(*HELLO)
     limits = httpx.Limits(max_connections=1)
-    async with serve(make_app(source)) as port:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits) as client:
-            for stream in (True, False, True, False):
-                answer = await client.post("/v1/generations", json=CHAT | {"stream": stream})
-                assert answer.status_code == 200
-            assert (await client.post("/v1/generations", content=b"{")).status_code == 400
-            assert (await client.get("/v1/generations/x")).status_code == 405
+    async with (
+        serve(make_app(source)) as port,
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", limits=limits) as client,
+    ):
+        for stream in (True, False, True, False):
+            answer = await client.post("/v1/generations", json=CHAT | {"stream": stream})
+            assert answer.status_code == 200
+        assert (await client.post("/v1/generations", content=b"{")).status_code == 400
+        assert (await client.get("/v1/generations/x")).status_code == 405
     assert [generation.closed for generation in source.generations] == [1, 1, 1, 1]

@@ -70,7 +70,6 @@ async def test_whole(client: openai.AsyncOpenAI, source: ScriptedSource) -> None
     }
     parameters = source.submissions[0].request.generation_parameters
     assert (parameters.temperature, parameters.stop, parameters.max_tokens) == (0, ("END",), 9)
-    assert answer._request_id == source.submissions[0].request_id
 
 
 async def test_stream_of_two(client: openai.AsyncOpenAI, source: ScriptedSource) -> None:
@@ -105,7 +104,9 @@ async def test_stream_without_usage(client: openai.AsyncOpenAI) -> None:
     stream = await client.chat.completions.create(
         model="demo", messages=[{"role": "user", "content": "Hi"}], stream=True
     )
-    assert all(chunk.choices and chunk.usage is None async for chunk in stream)
+    chunks = [chunk async for chunk in stream]
+    assert [len(chunk.choices) for chunk in chunks] == [1, 1, 1, 1]
+    assert not any("usage" in chunk.model_fields_set for chunk in chunks)
 
 
 async def test_a_failure_in_the_stream_is_raised(client: openai.AsyncOpenAI, source: ScriptedSource) -> None:
@@ -114,11 +115,10 @@ async def test_a_failure_in_the_stream_is_raised(client: openai.AsyncOpenAI, sou
     stream = await client.chat.completions.create(
         model="demo", messages=[{"role": "user", "content": "Hi"}], stream=True
     )
-    text = ""
+    begun = [await anext(stream), await anext(stream)]
+    assert [chunk.choices[0].delta.content for chunk in begun] == ["", "Hel"]
     with pytest.raises(openai.APIError, match="the worker is gone") as raised:
-        async for chunk in stream:
-            text += chunk.choices[0].delta.content or ""
-    assert text == "Hel"
+        await anext(stream)
     assert raised.value.code == "worker_lost"
     assert raised.value.type == "server_error"
 
@@ -159,7 +159,12 @@ async def test_a_wrong_key_is_refused(client: openai.AsyncOpenAI) -> None:
 async def test_models(client: openai.AsyncOpenAI) -> None:
     assert [model.id async for model in client.models.list()] == ["demo", "org/large"]
     model = await client.models.retrieve("org/large")
-    assert model.model_dump() == {"id": "org/large", "object": "model", "created": 1700000001, "owned_by": "them"}
+    assert model.model_dump(exclude_unset=True) == {
+        "id": "org/large",
+        "object": "model",
+        "created": 1700000001,
+        "owned_by": "them",
+    }
     with pytest.raises(openai.NotFoundError) as raised:
         await client.models.retrieve("other")
     assert raised.value.code == "model_not_found"

@@ -18,6 +18,7 @@ from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport
 from headrace.worker.engines.base import Engine, EngineDeadError
+from headrace.worker.metrics import WorkerMetrics
 from headrace.worker.observer import LoggingObserver
 from headrace.worker.replica import Replica, ReplicaIdentity
 
@@ -51,7 +52,7 @@ async def run_embedded(
         worker_side,
         identity=ReplicaIdentity(worker_id=make_worker_id(), model=settings.worker.model),
         drain_seconds=settings.worker.drain_seconds,
-        observers=[LoggingObserver(_log)],
+        observers=[LoggingObserver(_log), WorkerMetrics(gateway.registry)],
     )
     parts = _Parts(gateway, replica, stop)
     async with asyncio.TaskGroup() as group:

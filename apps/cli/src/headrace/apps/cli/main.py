@@ -1,14 +1,21 @@
 """`headrace`: the command line. Every command is imported when it is called, so that `--help` is instant."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+
+def _examples(lines: Sequence[str]) -> str:
+    """Return an epilog whose lines stay as they are: that is what the control character tells click."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 app = typer.Typer(
     name="headrace",
     help="Serve your own language models: an HTTP API in front, vLLM behind, and streams that survive a lost process.",
-    epilog="First steps: headrace serve, then in another terminal: headrace chat smollm2-135m-instruct",
+    epilog=_examples(["headrace serve", "headrace chat smollm2-135m-instruct   (in another terminal)"]),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -37,7 +44,10 @@ ModelOption = Annotated[
 ]
 
 
-@app.command(epilog="Examples: headrace serve | headrace serve --port 8080 --engine scripted")
+@app.command(
+    short_help="Serve everything from one process tree.",
+    epilog=_examples(["headrace serve", "headrace serve --port 8080 --engine scripted"]),
+)
 def serve(
     *,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [default: 8000]")] = None,
@@ -53,7 +63,10 @@ def serve(
     raise typer.Exit(run(ServeOptions(port=port, host=host, model=model, engine=engine, config=config)))
 
 
-@app.command(epilog="Examples: headrace stack --engine scripted | headrace stack --workers 3 --port 9000")
+@app.command(
+    short_help="Run RabbitMQ, Redis, gateways and workers on this machine.",
+    epilog=_examples(["headrace stack", "headrace stack --engine scripted --workers 3 --port 9000"]),
+)
 def stack(
     *,
     port: Annotated[
@@ -72,7 +85,16 @@ def stack(
     raise typer.Exit(run_stack(options))
 
 
-@app.command(epilog="Examples: headrace chat smollm2-135m-instruct | echo 'Hello!' | headrace chat NAME -")
+@app.command(
+    short_help="Talk to a model.",
+    epilog=_examples(
+        [
+            "headrace chat smollm2-135m-instruct",
+            'headrace chat smollm2-135m-instruct "What is a headrace?" --max-tokens 60',
+            "cat question.txt | headrace chat smollm2-135m-instruct -",
+        ]
+    ),
+)
 def chat(
     model: Annotated[str, typer.Argument(help="Served name of the model")],
     prompt: Annotated[
@@ -93,7 +115,9 @@ def chat(
     raise typer.Exit(run_chat(options))
 
 
-@app.command(epilog="Exit status: 0 when nothing failed, 1 otherwise.")
+@app.command(
+    short_help="Check this machine and the settings.", epilog="Exit status: 0 when nothing failed, 1 otherwise."
+)
 def doctor(
     *,
     config: ConfigOption = None,
@@ -105,7 +129,7 @@ def doctor(
     raise typer.Exit(run_doctor(config=config, as_json=json))
 
 
-@app.command()
+@app.command(short_help="Show the settings as they are now.")
 def settings(
     *,
     config: ConfigOption = None,

@@ -121,6 +121,9 @@ class _WeightsBar:
             self._shown = True
             self._progress.start()
         if step not in self._tasks:
+            for earlier in self._tasks.values():
+                # A step that could not tell how far it was is over when the next begins.
+                self._progress.update(earlier, completed=1, total=1)
             self._tasks[step] = self._progress.add_task(step, total=total)
         self._progress.update(self._tasks[step], completed=done or 0, total=total)
         self._progress.refresh()

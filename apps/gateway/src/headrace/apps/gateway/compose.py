@@ -36,6 +36,7 @@ class Gateway:
     scheduler: Scheduler
     app: Litestar
     draining: Draining
+    registry: CollectorRegistry
     redis: RedisProbe | None
 
 
@@ -87,7 +88,14 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         metrics=GatewayMetrics(registry),
         draining=draining,
     )
-    return Gateway(settings=settings, scheduler=scheduler, app=create_app(parts), draining=draining, redis=redis)
+    return Gateway(
+        settings=settings,
+        scheduler=scheduler,
+        app=create_app(parts),
+        draining=draining,
+        registry=registry,
+        redis=redis,
+    )
 
 
 def _connect_redis(settings: Settings) -> RedisProbe | None:

@@ -22,6 +22,8 @@ WORKER_READY = "worker ready"
 # A stack on a desk is stopped by somebody who waits for it.
 MOST_DRAIN_SECONDS = 10.0
 STOP_MARGIN_SECONDS = 8.0
+# The broker is on this machine: asking it often costs nobody anything.
+MOST_RECONNECT_SECONDS = 1.0
 HIGHEST_BASE_PORT = 65535 - 20
 ANY_ADDRESS = frozenset({"0.0.0.0", "::"})  # noqa: S104 - compared with, never listened on
 BROKER_USER = "headrace"
@@ -183,6 +185,7 @@ def _environment(
         "HEADRACE_BROKER_URL": rabbitmq.url,
         "HEADRACE_BROKER_USERNAME": rabbitmq.username,
         "HEADRACE_BROKER_PASSWORD": rabbitmq.password,
+        "HEADRACE_BROKER_RECONNECT_SECONDS": f"{min(settings.broker.reconnect_seconds, MOST_RECONNECT_SECONDS):g}",
         "HEADRACE_REDIS_URL": redis.url,
         "HEADRACE_WORKER_MODEL": settings.worker.model,
         "HEADRACE_ENGINE_KIND": settings.engine.kind,

@@ -79,11 +79,13 @@ def _start(stack: SupervisedStack, stop: StopRequest, console: Console) -> None:
     console.print(f"Starting a stack in {stack.plan.folder}")
     stack.launch()
     width = max(len(process.name) for process in stack.plan.processes)
-    for group in stack.plan.groups:
-        names = ", ".join(process.name for process in group.processes)
+    # The broker can't start without the port mapper; the others may start before the broker, since they wait for it.
+    port_mapper, *others = stack.plan.groups
+    for groups in ([port_mapper], others):
+        names = ", ".join(group.name for group in groups)
         with console.status(f"starting: {names}"):
-            stack.start_group(
-                group,
+            stack.start_groups(
+                groups,
                 stop=stop,
                 on_ready=lambda name, seconds: console.print(f"  {name.ljust(width)}  ready  {seconds:5.1f} s"),
             )

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from headrace.apps.cli.nodes import NodeProcess, answers, prepare, wait_until
@@ -86,16 +86,17 @@ class SupervisedStack:
         """Tell whether supervisord still runs."""
         return self._child is not None and self._child.poll() is None
 
-    def start_group(self, group: ProcessGroup, *, stop: StopRequest, on_ready: ReadyCallback) -> None:
-        """Start a group and return when all of it is ready.
+    def start_groups(self, groups: Sequence[ProcessGroup], *, stop: StopRequest, on_ready: ReadyCallback) -> None:
+        """Start groups at once and return when all of them are ready.
 
         Raises:
             StackError: one of them ended, or never became ready.
             StopAskedError: a signal came.
         """
         started = time.monotonic()
-        self._client.start_group(group.name)
-        waiting = list(group.processes)
+        for group in groups:
+            self._client.start_group(group.name)
+        waiting = [process for group in groups for process in group.processes]
         while waiting:
             if stop.wait(POLL_SECONDS):
                 raise StopAskedError

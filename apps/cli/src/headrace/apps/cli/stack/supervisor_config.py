@@ -1,7 +1,7 @@
 """The plan as supervisord reads it.
 
-Nothing starts by itself: the stack starts one group after the other, each when the one before it is ready. From then
-on whatever ends is started again. Secrets are not in this file: supervisord inherits them and passes them on.
+Nothing starts by itself: the stack starts the groups, and sees to it that they come up. From then on whatever ends is
+started again. Secrets are not in this file: supervisord inherits them and passes them on.
 """
 
 import os

@@ -5,6 +5,7 @@ settings that are the right ones here; a log that always warns is not read when 
 """
 
 import logging
+import warnings
 
 _EXPECTED_ON_CPU = {
     "vllm.engine.arg_utils": ("The global random seed is set to",),
@@ -22,6 +23,7 @@ _EXPECTED_ON_CPU = {
 _EXPECTED = {"vllm.config.model": ("Default vLLM sampling parameters have been overridden",)}
 _WARN_ONLY = ("vllm", "transformers", "torch")
 _ERROR_ONLY = ("torch._library.triton",)
+_DEPRECATED_IN_VLLM = "`torch.distributed.reduce_op` is deprecated"
 
 
 class _ExpectedFilter(logging.Filter):
@@ -39,6 +41,7 @@ def quiet_levels() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _ERROR_ONLY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", message=_DEPRECATED_IN_VLLM, category=FutureWarning)
 
 
 def drop_expected_warnings(*, is_cpu: bool) -> None:

@@ -1,0 +1,96 @@
+"""A process with a real engine, driven by lines on stdin, for tests that kill things.
+
+`run NAME MAX_TOKENS` starts a job, `close` closes the engine, the end of stdin ends the program. Each line on stdout is
+a fact as JSON. SIGINT drains, as a worker does: what runs is finished, then the engine is closed.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import aclosing
+from pathlib import Path
+
+import msgspec
+import psutil
+import structlog
+
+from headrace.schema.events import GenerationFinished, SequenceStarted
+from headrace.schema.settings import EngineSettings, ModelSettings
+from headrace.worker.engines.base import Engine, EngineDeadError
+from headrace.worker.engines.build import build_engine
+from tests.contract.engines.jobs import make_job
+
+
+def tell(fact: str, **details: object) -> None:
+    sys.stdout.write(msgspec.json.encode({"fact": fact, **details}).decode() + "\n")
+    sys.stdout.flush()
+
+
+async def run(engine: Engine, name: str, max_tokens: int) -> None:
+    try:
+        async with aclosing(engine.generate(make_job(name, max_tokens=max_tokens))) as steps:
+            async for step in steps:
+                if isinstance(step[0], SequenceStarted):
+                    tell("first token", job=name)
+                if isinstance(step[-1], GenerationFinished):
+                    tell("finished", job=name, output_tokens=step[-1].usage.output_tokens)
+    except EngineDeadError as error:
+        tell("engine dead", job=name, message=str(error))
+
+
+async def watch(engine: Engine) -> None:
+    await engine.wait_dead()
+    tell("wait_dead returned")
+
+
+async def close(engine: Engine) -> None:
+    await engine.close()
+    tell("closed", children=[child.pid for child in psutil.Process().children(recursive=True)])
+
+
+async def serve(engine: Engine) -> None:
+    loop = asyncio.get_running_loop()
+    interrupted = asyncio.Event()
+    loop.add_signal_handler(signal.SIGINT, interrupted.set)
+    await engine.start()
+    lines = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
+    children = psutil.Process().children(recursive=True)
+    tell("ready", engine=[child.pid for child in children], groups=[os.getpgid(child.pid) for child in children])
+
+    async def drain() -> None:
+        await interrupted.wait()
+        tell("interrupted")
+        await asyncio.gather(*jobs)
+        await close(engine)
+
+    async with asyncio.TaskGroup() as tasks:
+        jobs: list[asyncio.Task[None]] = []
+        watchers = [tasks.create_task(watch(engine)), tasks.create_task(drain())]
+        while line := (await lines.readline()).split():
+            match line:
+                case [b"run", name, count]:
+                    jobs.append(tasks.create_task(run(engine, name.decode(), int(count))))
+                case [b"close"]:
+                    await close(engine)
+                case _:
+                    raise ValueError(line)
+        for watcher in watchers:
+            watcher.cancel()
+
+
+def main() -> None:
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    engine = build_engine(
+        ModelSettings(weights="tiny:random", slots=2, max_model_tokens=512, kv_cache_bytes=64 * 2**20),
+        name="tiny",
+        engine=EngineSettings(kind="vllm", cpu_threads=1),
+        weights=Path(sys.argv[1]),
+        script_text=None,
+    )
+    asyncio.run(serve(engine))
+
+
+if __name__ == "__main__":
+    main()
