@@ -56,7 +56,7 @@ engine *arguments:
 _environment *arguments:
     #!/usr/bin/env bash
     set -euo pipefail
-    case " $* " in
+    case " $* ${HEADRACE_ENGINE_KIND:+--engine $HEADRACE_ENGINE_KIND} " in
         *" --help "* | *" -h "* | *" --engine scripted "* | *" --engine=scripted "*) uv sync --locked --inexact ;;
         *) python3 infra/engine/install.py ;;
     esac

@@ -27,7 +27,7 @@ def refuse(body: dict[str, Any] | bytes) -> Failure:
 
 
 def test_everything_that_is_supported() -> None:
-    body = LEAST | {
+    body: dict[str, Any] = LEAST | {
         "messages": [
             {"role": "developer", "content": "Be brief"},
             {"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "name": "Jo"},
@@ -107,51 +107,51 @@ def test_zero_is_not_false() -> None:
     assert refuse(LEAST | {"top_logprobs": False}).param == "top_logprobs"
 
 
-@pytest.mark.parametrize(
-    ("change", "param", "reason"),
-    [
-        ({"foo": None}, "foo", "unknown_parameter"),
-        ({"messages": [USER | {"foo": 1}]}, "messages[0].foo", "unknown_parameter"),
-        ({"stream": True, "stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter"),
-        ({"model": 1}, "model", "invalid_type"),
-        ({"model": ""}, "model", "empty_string"),
-        ({"messages": "Hi"}, "messages", "invalid_type"),
-        ({"messages": []}, "messages", "empty_array"),
-        ({"messages": [{"content": "Hi"}]}, "messages[0].role", "missing_required_parameter"),
-        ({"messages": [USER, {"role": "user", "content": 1}]}, "messages[1].content", "invalid_type"),
-        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "invalid_type"),
-        ({"messages": [{"role": "user"}]}, "messages[0].content", "invalid_type"),
-        ({"messages": [{"role": "tool", "content": "Hi"}]}, "messages[0].role", "unsupported_value"),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
-            "messages[0].content[0].text",
-            "invalid_type",
-        ),
-        (
-            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
-            "messages[0].content[0].type",
-            "unsupported_value",
-        ),
-        ({"messages": [USER | {"tool_calls": [{}]}]}, "messages[0].tool_calls", None),
-        ({"messages": [USER | {"content": ""}]}, "messages", None),
-        ({"temperature": "hot"}, "temperature", "invalid_type"),
-        ({"temperature": 2.5}, "temperature", "decimal_above_max_value"),
-        ({"temperature": -1}, "temperature", "decimal_below_min_value"),
-        ({"top_p": 0}, "top_p", "decimal_below_min_value"),
-        ({"n": 0}, "n", "integer_below_min_value"),
-        ({"n": 1000}, "n", "integer_above_max_value"),
-        ({"n": 1.5}, "n", "invalid_type"),
-        ({"n": True}, "n", "invalid_type"),
-        ({"seed": 2**70}, "seed", "integer_above_max_value"),
-        ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
-        ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens", "invalid_value"),
-        ({"stop": ""}, "stop", "empty_string"),
-        ({"stop": ["a"] * 17}, "stop", "array_above_max_length"),
-        ({"stop": [1]}, "stop[0]", "invalid_type"),
-        ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
-        ({"stream": "yes"}, "stream", "invalid_type"),
-    ],
-)
+WRONG: list[tuple[dict[str, Any], str, str | None]] = [
+    ({"foo": None}, "foo", "unknown_parameter"),
+    ({"messages": [USER | {"foo": 1}]}, "messages[0].foo", "unknown_parameter"),
+    ({"stream": True, "stream_options": {"foo": 1}}, "stream_options.foo", "unknown_parameter"),
+    ({"model": 1}, "model", "invalid_type"),
+    ({"model": ""}, "model", "empty_string"),
+    ({"messages": "Hi"}, "messages", "invalid_type"),
+    ({"messages": []}, "messages", "empty_array"),
+    ({"messages": [{"content": "Hi"}]}, "messages[0].role", "missing_required_parameter"),
+    ({"messages": [USER, {"role": "user", "content": 1}]}, "messages[1].content", "invalid_type"),
+    ({"messages": [{"role": "user", "content": None}]}, "messages[0].content", "invalid_type"),
+    ({"messages": [{"role": "user"}]}, "messages[0].content", "invalid_type"),
+    ({"messages": [{"role": "tool", "content": "Hi"}]}, "messages[0].role", "unsupported_value"),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "text"}]}]},
+        "messages[0].content[0].text",
+        "invalid_type",
+    ),
+    (
+        {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+        "messages[0].content[0].type",
+        "unsupported_value",
+    ),
+    ({"messages": [USER | {"tool_calls": [{}]}]}, "messages[0].tool_calls", None),
+    ({"messages": [USER | {"content": ""}]}, "messages", None),
+    ({"temperature": "hot"}, "temperature", "invalid_type"),
+    ({"temperature": 2.5}, "temperature", "decimal_above_max_value"),
+    ({"temperature": -1}, "temperature", "decimal_below_min_value"),
+    ({"top_p": 0}, "top_p", "decimal_below_min_value"),
+    ({"n": 0}, "n", "integer_below_min_value"),
+    ({"n": 1000}, "n", "integer_above_max_value"),
+    ({"n": 1.5}, "n", "invalid_type"),
+    ({"n": True}, "n", "invalid_type"),
+    ({"seed": 2**70}, "seed", "integer_above_max_value"),
+    ({"max_tokens": 0}, "max_tokens", "integer_below_min_value"),
+    ({"max_tokens": 1, "max_completion_tokens": 2}, "max_tokens", "invalid_value"),
+    ({"stop": ""}, "stop", "empty_string"),
+    ({"stop": ["a"] * 17}, "stop", "array_above_max_length"),
+    ({"stop": [1]}, "stop[0]", "invalid_type"),
+    ({"stream_options": {"include_usage": True}}, "stream_options", "invalid_value"),
+    ({"stream": "yes"}, "stream", "invalid_type"),
+]
+
+
+@pytest.mark.parametrize(("change", "param", "reason"), WRONG)
 def test_what_is_wrong_is_named(change: dict[str, Any], param: str, reason: str | None) -> None:
     failure = refuse(LEAST | change)
     assert (failure.param, failure.reason, failure.status) == (param, reason, 400)

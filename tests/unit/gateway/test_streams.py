@@ -214,10 +214,10 @@ def test_native_stream_adds_up_to_the_whole_answer(batches: list[list[Event]]) -
 @given(TEXTS, TEXTS)
 def test_any_split_gives_the_same_answer(first: list[str], second: list[str]) -> None:
     joined = "".join(first + second)
-    whole = [[SequenceStarted(0), SequenceDelta(0, joined), SequenceFinished(0, "stop"), FINISHED]]
-    parts = [
+    whole: list[list[Event]] = [[SequenceStarted(0), SequenceDelta(0, joined), SequenceFinished(0, "stop"), FINISHED]]
+    parts: list[list[Event]] = [
         [SequenceStarted(0), *(SequenceDelta(0, text) for text in first)],
         [*(SequenceDelta(0, text) for text in second), SequenceFinished(0, "stop"), FINISHED],
     ]
     make = partial(NativeRendering, submission_of(ALL))
-    assert whole_of(make(), parts) == whole_of(make(), [list[Event](batch) for batch in whole])
+    assert whole_of(make(), parts) == whole_of(make(), whole)

@@ -25,21 +25,21 @@ class House(Struct, rename={"street": "road"}):
     street: str = ""
 
 
-@pytest.mark.parametrize(
-    ("value", "path"),
-    [
-        ({}, None),
-        ({"road": "x", "notes": {"any": {"thing": 1}}, "boss": None}, None),
-        ({"pets": [{"kind": "cat", "lives": 1}, {"kind": "dog", "tricks": [{}]}]}, None),
-        ({"street": "x"}, "street"),
-        ({"boss": {"lifes": 1}}, "boss.lifes"),
-        ({"pets": [{"kind": "cat"}, {"kind": "dog", "lives": 1}]}, "pets[1].lives"),
-        ({"pets": [{"kind": "dog", "tricks": [{}, {"kind": "cat", "x": 1}]}]}, "pets[0].tricks[1].x"),
-        # What is of the wrong type is left to the decoder.
-        ({"pets": {"kind": "cow"}, "boss": [1], "notes": 1}, None),
-        ({"k" * 1000: 1}, "k" * 64),
-    ],
-)
+VALUES: list[tuple[dict[str, Any], str | None]] = [
+    ({}, None),
+    ({"road": "x", "notes": {"any": {"thing": 1}}, "boss": None}, None),
+    ({"pets": [{"kind": "cat", "lives": 1}, {"kind": "dog", "tricks": [{}]}]}, None),
+    ({"street": "x"}, "street"),
+    ({"boss": {"lifes": 1}}, "boss.lifes"),
+    ({"pets": [{"kind": "cat"}, {"kind": "dog", "lives": 1}]}, "pets[1].lives"),
+    ({"pets": [{"kind": "dog", "tricks": [{}, {"kind": "cat", "x": 1}]}]}, "pets[0].tricks[1].x"),
+    # What is of the wrong type is left to the decoder.
+    ({"pets": {"kind": "cow"}, "boss": [1], "notes": 1}, None),
+    ({"k" * 1000: 1}, "k" * 64),
+]
+
+
+@pytest.mark.parametrize(("value", "path"), VALUES)
 def test_the_first_unknown_key_is_found(value: dict[str, Any], path: str | None) -> None:
     assert find_unknown_key(value, inspect.type_info(House)) == path
 

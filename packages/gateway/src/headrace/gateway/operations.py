@@ -31,22 +31,24 @@ class Readiness(Struct, frozen=True, kw_only=True):
     checks: dict[str, str]
 
 
-async def check_readiness(checks: Mapping[str, ReadinessCheck], draining: Draining) -> Readiness:
+async def check_readiness(
+    checks: Mapping[str, ReadinessCheck], draining: Draining, *, timeout_seconds: float = CHECK_TIMEOUT_SECONDS
+) -> Readiness:
     """Run all checks at once, and return what they say."""
     async with asyncio.TaskGroup() as group:
-        tasks = {name: group.create_task(_say(check)) for name, check in checks.items()}
+        tasks = {name: group.create_task(_say(check, timeout_seconds)) for name, check in checks.items()}
     found = {name: task.result() for name, task in tasks.items()}
     if draining.has_begun:
         return Readiness(status="draining", checks=found)
     return Readiness(status="ready" if all(word == OK for word in found.values()) else "unready", checks=found)
 
 
-async def _say(check: ReadinessCheck) -> str:
+async def _say(check: ReadinessCheck, timeout_seconds: float) -> str:
     try:
-        async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+        async with asyncio.timeout(timeout_seconds):
             await check()
     except TimeoutError:
-        return f"no answer within {CHECK_TIMEOUT_SECONDS:g} s"
+        return f"no answer within {timeout_seconds:g} s"
     except HeadraceError as error:
         return error.message
     except Exception as error:  # noqa: BLE001 - an edge: a foreign message may hold a URL with a password

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import uvloop
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from headrace.apps.cli.embedded import run_embedded
@@ -38,12 +39,14 @@ def serve(options: ServeOptions) -> int:
         set_up_log(settings.log)
         model = find_model(settings)
         kind = engine_kind(settings, model)
-        _console.print(f"[bold]Headrace {version('headrace-cli')}[/]: {settings.worker.model} on the {kind} engine")
+        _console.print(
+            f"[bold]Headrace {version('headrace-cli')}[/]: {escape(settings.worker.model)} on the {kind} engine"
+        )
         listener = open_socket(settings.gateway)
         # The engine forks, so it is made while this process has no thread: no live display may run beside it.
         engine = _make_engine(settings, kind)
     except (SettingsError, WeightsError, EngineSetupError) as error:
-        _problems.print(f"[red]headrace serve:[/] {error}", soft_wrap=True)
+        _problems.print(f"[red]headrace serve:[/] {escape(str(error))}", soft_wrap=True)
         return BAD_SETTINGS
     host, port = listener.getsockname()[:2]
     address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
@@ -62,7 +65,9 @@ def serve(options: ServeOptions) -> int:
         try:
             runner.run(run())
         except EngineDeadError as error:
-            _problems.print(f"[red]headrace serve:[/] {error}. Its log is above; start again with: just serve")
+            _problems.print(
+                f"[red]headrace serve:[/] {escape(str(error))}. Start again with: just serve", soft_wrap=True
+            )
             return ENGINE_DIED
     _console.print("Stopped.")
     return 0

@@ -22,7 +22,7 @@ def find_model(settings: Settings) -> ModelSettings:
     except KeyError:
         known = ", ".join(settings.models)
         raise SettingsError(
-            [f"worker.model: there is no [models.{settings.worker.model!r}]; there is: {known}"]
+            [f"worker.model: no model {settings.worker.model!r} in the settings; there is: {known}"]
         ) from None
 
 

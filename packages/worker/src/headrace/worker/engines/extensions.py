@@ -14,7 +14,7 @@ FIELD = "generation_parameters.provider_extensions"
 S = TypeVar("S", bound=Struct)
 
 _UNKNOWN_FIELD = re.compile(r"Object contains unknown field `([^`]*)`")
-_PLACE = re.compile(r" - at `\$\.?([^`]*)`")
+_PLACE = re.compile(r" - at (?:`key` in )?`\$\.?([^`]*)`")
 
 
 def read_extension(extensions: Mapping[str, Any], kind: str, form: type[S]) -> S | None:

@@ -71,19 +71,21 @@ class Conversation:
         """
         messages = [*self.messages, ChatMessage("user", prompt)]
         answer: list[str] = []
+        cut_off = False
         try:
             for event in self._client.stream_answer(messages):
                 if event.text:
                     answer.append(event.text)
                     _print_text(event.text)
-                if event.finish_reason == "length":
-                    _complain("\n[cut off: the most tokens allowed; see --max-tokens]")
+                cut_off = cut_off or event.finish_reason == "length"
         except KeyboardInterrupt:
             self._client.cancel()
             raise
         finally:
             if answer and not answer[-1].endswith("\n"):
                 _print_text("\n")
+        if cut_off:
+            _complain("[cut off: no more tokens were allowed; see --max-tokens]")
         self.messages = [*messages, ChatMessage("assistant", "".join(answer))]
 
 

@@ -13,6 +13,7 @@ AMQP_PORTS = {"amqp": 5672, "amqps": 5671}
 REDIS_PORTS = {"redis": 6379, "rediss": 6379}
 CONNECTION_START_OK = (10, 11)
 CONNECTION_TUNE = (10, 30)
+CONNECTION_CLOSE = (10, 50)
 FRAME_END = b"\xce"
 
 
@@ -33,7 +34,9 @@ def find_broker_problem(settings: BrokerSettings) -> str | None:
         return f"it refuses the user {username} or the password"
     except OSError as error:
         return f"can't be reached: {error.strerror or error}"
-    if answer is None:
+    except ValueError as error:
+        return f"its address can't be read: {error}"
+    if answer in (None, CONNECTION_CLOSE):
         return f"it refuses the user {username} or the password"
     return None if answer == CONNECTION_TUNE else "it does not answer as an AMQP 0-9-1 broker"
 
@@ -51,6 +54,8 @@ def find_redis_problem(settings: RedisSettings) -> str | None:
             answer = connection.recv(200)
     except OSError as error:
         return f"can't be reached: {error.strerror or error}"
+    except ValueError as error:
+        return f"its address can't be read: {error}"
     if answer.startswith(b"+"):
         return None
     return answer.decode(errors="replace").strip().removeprefix("-") or "it closes the connection"
@@ -65,11 +70,20 @@ def _connect(parts: SplitResult, default_port: int, *, tls: bool) -> socket.sock
 
 
 def _start_ok(username: str, password: str) -> bytes:
-    """Return Connection.Start-Ok: no properties, mechanism PLAIN, the credentials, and a locale."""
+    """Return Connection.Start-Ok: one property, mechanism PLAIN, the credentials, and a locale.
+
+    The property asks the broker to say that it refuses us; without it, it would go silent for some seconds first.
+    """
+    capability = _short("authentication_failure_close") + b"t\x01"
+    properties = _short("capabilities") + b"F" + struct.pack(">I", len(capability)) + capability
     response = f"\0{username}\0{password}".encode()
-    payload = struct.pack(">HH", *CONNECTION_START_OK) + struct.pack(">I", 0)
-    payload += b"\x05PLAIN" + struct.pack(">I", len(response)) + response + b"\x05en_US"
+    payload = struct.pack(">HHI", *CONNECTION_START_OK, len(properties)) + properties + _short("PLAIN")
+    payload += struct.pack(">I", len(response)) + response + _short("en_US")
     return struct.pack(">BHI", 1, 0, len(payload)) + payload + FRAME_END
+
+
+def _short(text: str) -> bytes:
+    return bytes([len(text)]) + text.encode()
 
 
 def _read_method(connection: socket.socket) -> tuple[int, int] | None:

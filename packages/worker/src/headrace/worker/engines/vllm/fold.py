@@ -18,11 +18,30 @@ from headrace.schema.events import (
 class SequenceOutput(Protocol):
     """What one sequence grew by; vLLM's `CompletionOutput`."""
 
-    index: int
-    text: str
-    token_ids: Sequence[int]
-    finish_reason: str | None
-    stop_reason: int | str | None
+    @property
+    def index(self) -> int:
+        """Which sequence."""
+        ...
+
+    @property
+    def text(self) -> str:
+        """Its new text."""
+        ...
+
+    @property
+    def token_ids(self) -> Sequence[int]:
+        """Its new tokens."""
+        ...
+
+    @property
+    def finish_reason(self) -> str | None:
+        """Why it ended, once it has."""
+        ...
+
+    @property
+    def stop_reason(self) -> int | str | None:
+        """The stop text or token that ended it."""
+        ...
 
 
 class StepOutput(Protocol):

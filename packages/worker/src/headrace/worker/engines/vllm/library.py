@@ -184,9 +184,11 @@ class VllmLibrary:
         """Stop the engine and its processes."""
         manager = self._llm.engine_core.resources.engine_manager
         processes: list[Any] = list(manager.processes) if manager is not None else []
-        await asyncio.to_thread(self._llm.shutdown, grace_seconds)
         if (handler := self._llm.output_handler) is not None:
+            # First, or vLLM logs the end of its process as a failure.
+            handler.cancel()
             await asyncio.wait([handler])
+        await asyncio.to_thread(self._llm.shutdown, grace_seconds)
         for process in processes:
             # Killed by now if it did not end by itself: this reaps it.
             await asyncio.to_thread(process.join, grace_seconds)

