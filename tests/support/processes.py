@@ -1,0 +1,130 @@
+"""The production processes as children, over a RabbitMQ of the test's own."""
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import httpx
+
+from headrace.apps.cli.nodes import RabbitMqNode, free_ports
+from tests.support.serving import clean_environment
+
+MODEL = "smollm2-135m-instruct"
+WAIT_SECONDS = 40
+
+SCRIPT = """
+step_seconds = 0.005
+
+[[rules]]
+when = "slow start"
+tokens = 10
+first_token_seconds = 2.0
+
+[[rules]]
+when = "long"
+tokens = 4000
+
+[[rules]]
+when = "kill the engine"
+tokens = 100
+fault = "dead"
+fault_after_tokens = 3
+
+[[rules]]
+when = ""
+text = "Hello from the queue."
+"""
+
+
+def wait_for(claim: Callable[[], bool], what: str) -> None:
+    """Poll until a claim is true."""
+    deadline = time.monotonic() + WAIT_SECONDS
+    while not claim():
+        assert time.monotonic() < deadline, f"in vain: {what}"
+        time.sleep(0.05)
+
+
+class Process:
+    """One gateway or worker."""
+
+    def __init__(self, child: subprocess.Popen[bytes], log: Path) -> None:
+        self.child = child
+        self.log = log
+
+    def has_logged(self, event: str) -> bool:
+        return f'"event":"{event}"' in self.log.read_text()
+
+
+class Deployment:
+    """Gateways and workers of one broker."""
+
+    def __init__(self, node: RabbitMqNode, folder: Path, stack: ExitStack) -> None:
+        self._folder = folder
+        self._stack = stack
+        (folder / "script.toml").write_text(SCRIPT)
+        (self.port,) = free_ports(1)
+        self.address = f"http://127.0.0.1:{self.port}"
+        self._environment = clean_environment(
+            {
+                "HEADRACE_BROKER_URL": node.url,
+                "HEADRACE_BROKER_USERNAME": node.username,
+                "HEADRACE_BROKER_PASSWORD": node.password,
+                "HEADRACE_BROKER_RECONNECT_SECONDS": "0.3",
+                "HEADRACE_GATEWAY_PORT": str(self.port),
+                "HEADRACE_ENGINE_KIND": "scripted",
+                "HEADRACE_ENGINE_SCRIPT": "script.toml",
+                "HEADRACE_LOG_FORMAT": "json",
+            }
+        )
+        self._count = 0
+
+    def start(self, app: str) -> Process:
+        self._count += 1
+        log = self._folder / f"{app}-{self._count}.log"
+        with log.open("wb") as output:
+            child = subprocess.Popen(
+                [sys.executable, "-m", f"headrace.apps.{app}"],
+                cwd=self._folder,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self._stack.callback(child.wait)
+        self._stack.callback(child.kill)
+        return Process(child, log)
+
+    def start_gateway(self) -> Process:
+        gateway = self.start("gateway")
+        wait_for(self.is_alive, "the gateway answers")
+        return gateway
+
+    def start_worker(self) -> Process:
+        worker = self.start("worker")
+        wait_for(lambda: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
+        return worker
+
+    def is_alive(self) -> bool:
+        try:
+            return httpx.get(f"{self.address}/livez").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def is_ready(self) -> bool:
+        return httpx.get(f"{self.address}/readyz").status_code == 200
+
+    def ask(self, text: str = "Hello") -> httpx.Response:
+        return httpx.post(f"{self.address}/v1/chat/completions", json=body_for(text), timeout=WAIT_SECONDS)
+
+
+def body_for(text: str, **fields: object) -> dict[str, object]:
+    return {"model": MODEL, "messages": [{"role": "user", "content": text}], **fields}
+
+
+@contextmanager
+def deployment(node: RabbitMqNode, folder: Path) -> Generator[Deployment]:
+    with ExitStack() as stack:
+        yield Deployment(node, folder, stack)

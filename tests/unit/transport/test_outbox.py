@@ -1,0 +1,65 @@
+"""The outbox: one batch a turn, and bounded memory while the way out is closed."""
+
+import asyncio
+from collections.abc import Sequence
+
+from headrace.schema.events import AttemptQuery, ReplyItem, SequenceDelta, SequenceStarted, StreamChunk
+from headrace.transport.outbox import ReplyOutbox
+
+
+class _Way:
+    """A way out that can be closed."""
+
+    def __init__(self) -> None:
+        self.is_open = True
+        self.sent: list[tuple[str, Sequence[ReplyItem]]] = []
+
+    def publish(self, address: str, items: Sequence[ReplyItem]) -> None:
+        self.sent.append((address, items))
+
+    def outbox(self) -> ReplyOutbox:
+        return ReplyOutbox(self.publish, lambda: self.is_open)
+
+
+async def test_one_turn_is_one_batch_for_each_address() -> None:
+    way = _Way()
+    outbox = way.outbox()
+    streams = [outbox.open(f"a{n % 2}", request_id=f"r{n}", attempt=1) for n in range(4)]
+    for stream in streams:
+        stream.write([SequenceDelta(0, "x")])
+    outbox.send_query("a0", AttemptQuery("q", "w"))
+    await outbox.wait_empty()
+    assert [(address, len(items)) for address, items in way.sent] == [("a0", 3), ("a1", 2)]
+
+
+async def test_offsets_count_events() -> None:
+    way = _Way()
+    outbox = way.outbox()
+    stream = outbox.open("a", request_id="r", attempt=2)
+    stream.write([SequenceStarted(0), SequenceDelta(0, "x")])
+    await outbox.wait_empty()
+    stream.write([SequenceDelta(0, "y")])
+    await outbox.wait_empty()
+    chunks = [item for _, items in way.sent for item in items]
+    assert chunks == [
+        StreamChunk("r", 2, 0, (SequenceStarted(0), SequenceDelta(0, "x"))),
+        StreamChunk("r", 2, 2, (SequenceDelta(0, "y"),)),
+    ]
+
+
+async def test_while_the_way_is_closed_text_is_kept_and_steps_are_merged() -> None:
+    way = _Way()
+    way.is_open = False
+    outbox = way.outbox()
+    stream = outbox.open("a", request_id="r", attempt=1)
+    for number in range(10_000):
+        stream.write([SequenceDelta(0, f"{number} ")])
+    await asyncio.sleep(0)
+    assert way.sent == []
+    way.is_open = True
+    await outbox.wait_empty()
+    ((_, (chunk,)),) = way.sent
+    assert isinstance(chunk, StreamChunk)
+    assert len(chunk.events) <= 65
+    text = "".join(event.text for event in chunk.events if isinstance(event, SequenceDelta))
+    assert text == "".join(f"{number} " for number in range(10_000))
