@@ -151,12 +151,13 @@ def test_a_gateway_that_is_killed_frees_the_engine(deployed: Deployment) -> None
     gateway = deployed.start_gateway()
     worker = deployed.start_worker()
     url = f"{deployed.address}/v1/chat/completions"
-    with (
-        pytest.raises(httpx.TransportError),
-        httpx.stream("POST", url, json=body_for("long", stream=True), timeout=WAIT_SECONDS) as response,
-    ):
-        for _ in response.iter_text():
-            gateway.child.kill()
+    with httpx.stream("POST", url, json=body_for("long", stream=True), timeout=WAIT_SECONDS) as response:
+        chunks = response.iter_text()
+        while '"delta":{"content":"' not in next(chunks):
+            pass
+        gateway.child.kill()
+        with pytest.raises(httpx.TransportError):
+            list(chunks)
     wait_for(lambda: '"outcome":"cancelled"' in worker.log.read_text(), "the worker gave up what nobody reads")
 
 

@@ -33,6 +33,7 @@ class LoopConsumerThread(ConsumerThread):
         prefetch: deliveries at once.
         poll_ms: how often it looks whether it should stop.
         hand_over: called in this thread with each delivery; it must only pass it on.
+        on_consuming: called in this thread each time that the queue is being consumed.
     """
 
     def __init__(
@@ -43,13 +44,14 @@ class LoopConsumerThread(ConsumerThread):
         prefetch: int,
         poll_ms: int,
         hand_over: Callable[[Delivery], None],
+        on_consuming: Callable[[], None],
     ) -> None:
         unused: PriorityQueue[Any] = PriorityQueue()
         super().__init__(
             broker=broker, queue_name=queue_name, prefetch=prefetch, work_queue=unused, worker_timeout=poll_ms
         )
-        self.consuming = Event()
         self._hand_over = hand_over
+        self._on_consuming = on_consuming
         self._stopped = Event()
         self._cancelled = Event()
 
@@ -57,17 +59,19 @@ class LoopConsumerThread(ConsumerThread):
         """Consume until `stop`, opening a new consumer whenever the broker was lost."""
         self.running = True
         self.broker.emit_after("consumer_thread_boot", self)
-        pause = FIRST_PAUSE_SECONDS
+        pause, said = FIRST_PAUSE_SECONDS, ""
         while not self._stopped.is_set():
             try:
                 self.consumer = self.broker.consume(self.queue_name, self.prefetch, self.worker_timeout)
-                pause = FIRST_PAUSE_SECONDS
+                pause, said = FIRST_PAUSE_SECONDS, ""
                 self._consume(self.consumer)
             except BrokerConnectionError as error:
-                _log.warning("task queue lost", queue=self.queue_name, reason=str(error))
+                if str(error) != said:
+                    # Said once for each reason: a broker that stays away would fill the log.
+                    said = str(error)
+                    _log.warning("task queue lost", queue=self.queue_name, reason=said)
             except Exception:  # noqa: BLE001 - the thread's edge: whatever a broker library raises, consuming goes on
                 _log.exception("task queue failed", queue=self.queue_name)
-            self.consuming.clear()
             if not self._stopped.is_set():
                 self._drop_consumer()
                 self._stopped.wait(pause)
@@ -75,7 +79,7 @@ class LoopConsumerThread(ConsumerThread):
         self.broker.emit_before("consumer_thread_shutdown", self)
 
     def _consume(self, consumer: Consumer) -> None:
-        self.consuming.set()
+        self._on_consuming()
         if self._cancelled.is_set():
             self._cancel_consumer(consumer)
         while not self._stopped.is_set():
@@ -120,8 +124,8 @@ class LoopConsumerThread(ConsumerThread):
             return
         try:
             consumer.close()
-        except BrokerConnectionError:
-            _log.debug("consumer was already closed", queue=self.queue_name)
+        except Exception as error:  # noqa: BLE001 - the thread's edge: a consumer that can't be closed is given up
+            _log.debug("consumer was already closed", queue=self.queue_name, reason=str(error))
 
     def close(self) -> None:
         """Close the consumer; what was not acknowledged goes back to its queue. Call it after the thread has ended."""

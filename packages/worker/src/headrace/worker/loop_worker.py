@@ -40,6 +40,7 @@ class LoopWorker(Worker):
         super().__init__(broker, queues=set(queues), worker_timeout=POLL_MS, worker_threads=1)
         self._prefetch = queues
         self._threads: dict[str, LoopConsumerThread] = {}
+        self._consuming: dict[str, asyncio.Event] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskOwner()
         self._running: dict[str, Delivery] = {}
@@ -52,21 +53,23 @@ class LoopWorker(Worker):
     def _add_consumer(self, queue_name: str, *, delay: bool = False) -> None:
         if delay or queue_name not in self._prefetch or queue_name in self._threads:
             return
+        consuming = self._consuming[queue_name] = asyncio.Event()
         thread = LoopConsumerThread(
             self.broker,
             queue_name=queue_name,
             prefetch=self._prefetch[queue_name],
             poll_ms=POLL_MS,
             hand_over=self._hand_over,
+            on_consuming=lambda: self._call_on_loop(consuming.set),
         )
         self._threads[queue_name] = thread
         self.consumers[queue_name] = thread
         thread.start()
 
     async def wait_consuming(self) -> None:
-        """Return when every queue is being consumed."""
-        for thread in self._threads.values():
-            await asyncio.to_thread(thread.consuming.wait)
+        """Return when every queue has been consumed once."""
+        for consuming in self._consuming.values():
+            await consuming.wait()
 
     @property
     def running_count(self) -> int:
@@ -74,8 +77,11 @@ class LoopWorker(Worker):
         return len(self._running)
 
     def _hand_over(self, delivery: Delivery) -> None:
+        self._call_on_loop(self._begin, delivery)
+
+    def _call_on_loop(self, work: Callable[..., None], *arguments: Any) -> None:
         if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._begin, delivery)
+            self._loop.call_soon_threadsafe(work, *arguments)
 
     def _begin(self, delivery: Delivery) -> None:
         message_id = delivery.message.message_id

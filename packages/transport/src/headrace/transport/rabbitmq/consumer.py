@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
 
 _log = structlog.get_logger("headrace.rabbitmq")
-_CONNECTION_ERRORS = (AssertionError, pika.exceptions.AMQPError, OSError)
+# pika's blocking connection says with an AssertionError or a ValueError that it is closed already.
+_CONNECTION_ERRORS = (AssertionError, ValueError, pika.exceptions.AMQPError, OSError)
 
 
 class RabbitmqMessage(MessageProxy):

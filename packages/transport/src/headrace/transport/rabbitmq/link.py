@@ -169,11 +169,12 @@ class RabbitmqLink:
             was_ready = self._ready.is_set()
             self._ready.clear()
             self._abandon()
-        self._reason = reason
         if was_ready:
             self._on_lost()
-        if not self._closing:
+        if not self._closing and (was_ready or reason != self._reason):
+            # Said once for each reason: a broker that stays away would fill the log.
             _log.warning("broker connection lost" if was_ready else "broker not reached", reason=reason)
+        self._reason = reason
         return was_ready
 
     async def _set_up(self) -> None:
@@ -206,8 +207,8 @@ def describe_failure(error: BaseException) -> str:
 
 
 def _inner_failure(error: BaseException) -> BaseException | None:
-    # pika wraps a failed connect in workflow errors that keep the causes in attributes.
-    inner: Any = getattr(error, "exceptions", None) or getattr(error, "exception", None)
-    if isinstance(inner, list | tuple) and inner:
-        inner = inner[-1]
-    return inner if isinstance(inner, BaseException) else None
+    # pika wraps a failed connect several times over, and keeps the cause in attributes or in the arguments.
+    causes: list[Any] = [getattr(error, "exception", None)]
+    causes += [*getattr(error, "exceptions", ())][-1:]
+    causes += error.args[:1]
+    return next((cause for cause in causes if isinstance(cause, BaseException)), None)
