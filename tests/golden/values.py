@@ -69,7 +69,7 @@ REPLIES: list[ReplyItem] = [
 ]
 
 CONTROLS: list[ControlMessage] = [
-    CancelGeneration("gen_1", 1700000600.5),
+    CancelGeneration("gen_1", 1700000600.5, 1),
     AttemptGranted("gen_1", 2),
     AttemptRefused("gen_1"),
 ]

@@ -78,9 +78,8 @@ class Rig:
     def __init__(self, harness: Harness) -> None:
         self.harness = harness
         self.model = fresh_name("model")
-        self.scheduler = Scheduler(
-            harness.scheduler_side([self.model]), models=[self.model], settings=SchedulerSettings()
-        )
+        self.transport = harness.scheduler_side([self.model])
+        self.scheduler = Scheduler(self.transport, models=[self.model], settings=SchedulerSettings())
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
 
@@ -114,6 +113,7 @@ class Rig:
 async def running_rig(harness: Harness) -> AsyncGenerator[Rig]:
     rig = Rig(harness)
     await rig.scheduler.start()
+    await rig.transport.wait_ready()
     try:
         yield rig
     finally:

@@ -175,7 +175,7 @@ async def test_a_scheduler_that_is_gone_frees_the_engine(rig: Rig) -> None:
     generation = await rig.submit(tokens=50_000)
     await read_until_text(generation)
     # The scheduler goes without a word: its transport is closed under it, so that no cancel can be sent.
-    await rig.scheduler._transport.close()  # pyright: ignore[reportPrivateUsage]
+    await rig.transport.close()
     await worker.ran.until(lambda: generation.request_id in worker.ran.outcomes)
     assert worker.ran.outcomes[generation.request_id] == ErrorCode.CANCELLED
 
@@ -191,6 +191,7 @@ async def test_a_task_that_is_delivered_twice_runs_once(rig: Rig) -> None:
     await asyncio.to_thread(rig.harness.put_raw, rig.model, build_envelope(task))
     marker = await rig.submit(text="Marker.")
     await read(marker)
+    await worker.ran.until(lambda: marker.request_id in worker.ran.outcomes)
     assert [fact.request_id for fact in worker.ran.facts] == [generation.request_id, marker.request_id]
 
 

@@ -84,7 +84,7 @@ async def test_a_hole_ends_the_stream_with_an_error_that_may_be_retried() -> Non
 async def test_an_older_attempt_is_fenced_off() -> None:
     mailbox = _mailbox()
     mailbox.accept(_chunk(0, *START))
-    assert mailbox.begin_attempt() == 2
+    assert mailbox.begin_attempt("w2") == 2
     mailbox.accept(_chunk(2, SequenceDelta(0, "old")))
     mailbox.accept(_chunk(0, GenerationStarted("w2", 3), SequenceStarted(0), attempt=2))
     mailbox.accept(_chunk(2, SequenceDelta(0, "new"), *END, attempt=2))
@@ -99,7 +99,7 @@ async def test_a_reader_sleeps_on_when_a_further_attempt_says_nothing_new() -> N
     async with asyncio.TaskGroup() as group:
         reading = group.create_task(_read_all(mailbox))
         await asyncio.sleep(0)
-        mailbox.begin_attempt()
+        mailbox.begin_attempt("w2")
         mailbox.accept(_chunk(0, *START, attempt=2))
         await asyncio.sleep(0)
         mailbox.accept(_chunk(2, *END, attempt=2))

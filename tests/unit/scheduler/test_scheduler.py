@@ -219,7 +219,7 @@ async def test_a_redelivered_task_without_text_runs_as_the_next_attempt(
     scheduler.receive_replies([AttemptQuery("r", "w2")])
     cancelled, granted = transport.controls
     assert isinstance(cancelled[0], CancelGeneration)
-    assert cancelled[2] == "w1"
+    assert (cancelled[0].up_to_attempt, cancelled[2]) == (1, "w1")
     assert granted == (AttemptGranted("r", 2), "", "w2")
     transport.reply("r", 2, SequenceDelta(0, "from the first"))
     transport.reply("r", 0, GenerationStarted("w2"), SequenceStarted(0), SequenceDelta(0, "x"), attempt=2)
@@ -239,6 +239,37 @@ async def test_a_redelivered_task_with_text_fails_and_is_never_spliced(
     failure = _failure(await _read(generation))
     assert (failure.code, failure.retryable) == (ErrorCode.WORKER_LOST, True)
     assert transport.controls[-1] == (AttemptRefused("r"), "", "w2")
+
+
+async def test_a_worker_that_asks_again_is_given_the_same_attempt(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport, observer: _Observer
+) -> None:
+    await scheduler.submit(_submission())
+    scheduler.receive_replies([AttemptQuery("r", "w2"), AttemptQuery("r", "w2")])
+    assert transport.controls == [(AttemptGranted("r", 2), "", "w2")] * 2
+    assert observer.attempts == 1
+
+
+async def test_a_request_that_loses_worker_after_worker_is_given_up(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    generation = await scheduler.submit(_submission())
+    scheduler.receive_replies([AttemptQuery("r", "w2"), AttemptQuery("r", "w3"), AttemptQuery("r", "w4")])
+    assert [message for message, _, _ in transport.controls[:2]] == [AttemptGranted("r", 2), AttemptGranted("r", 3)]
+    assert transport.controls[-1] == (AttemptRefused("r"), "", "w4")
+    assert _failure(await _read(generation)).code == ErrorCode.WORKER_LOST
+
+
+async def test_a_hole_in_the_stream_stops_the_worker(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    generation = await scheduler.submit(_submission())
+    transport.reply("r", 0, GenerationStarted("w"), SequenceStarted(0))
+    transport.reply("r", 5, SequenceDelta(0, "late"))
+    assert _failure(await _read(generation)).code == ErrorCode.STREAM_BROKEN
+    ((message, _, worker_id),) = transport.controls
+    assert isinstance(message, CancelGeneration)
+    assert worker_id == "w"
 
 
 async def test_a_redelivered_task_that_has_ended_is_refused(

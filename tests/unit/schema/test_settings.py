@@ -119,3 +119,13 @@ def test_a_secret_file_that_is_missing_is_named() -> None:
 def test_engine_options_are_json_in_the_environment() -> None:
     settings = _load(environ={"HEADRACE_MODELS_SMOLLM2_135M_INSTRUCT_ENGINE_OPTIONS": '{"seed": 3}'})
     assert settings.models["smollm2-135m-instruct"].engine_options == {"seed": 3}
+
+
+def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting() -> None:
+    links = {
+        "HEADRACE_GATEWAY_PORT": "tcp://10.0.0.1:8000",
+        "HEADRACE_GATEWAY_SERVICE_HOST": "10.0.0.1",
+        "HEADRACE_GATEWAY_SERVICE_PORT_HTTP": "8000",
+        "HEADRACE_GATEWAY_PORT_8000_TCP_ADDR": "10.0.0.1",
+    }
+    assert _load(environ=links).gateway.port == 8000

@@ -21,6 +21,10 @@ _LIBRARY_LEVELS = {
 }
 
 
+# Without the values of local variables, which structlog shows by default: prompts would be among them.
+_TRACEBACKS = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+
+
 def set_up_log(settings: LogSettings) -> None:
     """Write log lines to standard error: for people on a terminal, as JSON elsewhere."""
     console = settings.format == "console" or (settings.format == "auto" and sys.stderr.isatty())
@@ -32,9 +36,9 @@ def set_up_log(settings: LogSettings) -> None:
         structlog.processors.StackInfoRenderer(),
     ]
     rendering: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())]
+        [structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback)]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer(serializer=_to_json)]
+        else [_TRACEBACKS, structlog.processors.JSONRenderer(serializer=_to_json)]
     )
     structlog.configure(
         processors=[structlog.stdlib.filter_by_level, *shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],

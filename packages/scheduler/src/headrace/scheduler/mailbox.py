@@ -38,6 +38,7 @@ class Mailbox:
         reply_address: the reply queue that its chunks arrive on.
         attempt: the attempt whose chunks are taken.
         worker_id: who runs it, once that is known.
+        granted_to: who was granted the attempt, where it is not the first.
         failure: how it failed, if it did.
         usage: its token counts, once it ended and where they are known.
     """
@@ -48,6 +49,7 @@ class Mailbox:
         self.reply_address = reply_address
         self.attempt = 1
         self.worker_id: str | None = None
+        self.granted_to: str | None = None
         self.failure: GenerationFailed | None = None
         self.usage: Usage | None = None
         self._next_offset = 0
@@ -76,9 +78,15 @@ class Mailbox:
             return "decode"
         return "queue" if self.worker_id is None else "prefill"
 
-    def begin_attempt(self) -> int:
-        """Fence off the attempt so far, which has sent no text yet, and return the number of the next."""
+    def begin_attempt(self, worker_id: str) -> int:
+        """Fence off the attempt so far, which has sent no text yet, and return the number of the next.
+
+        A worker that asks again, because it had no answer, is given the same number again.
+        """
+        if self.granted_to == worker_id and self.worker_id is None:
+            return self.attempt
         self.attempt += 1
+        self.granted_to = worker_id
         self.worker_id = None
         self._next_offset = 0
         return self.attempt
@@ -120,8 +128,9 @@ class Mailbox:
                     self._started.add(index)
                     self._pending.append(event)
             case SequenceFinished(index=index):
-                self._finished.add(index)
-                self._pending.append(event)
+                if index not in self._finished:
+                    self._finished.add(index)
+                    self._pending.append(event)
             case GenerationFinished(usage=usage):
                 self._end(event, usage, unfinished="error")
             case GenerationFailed(code=code, usage=usage):

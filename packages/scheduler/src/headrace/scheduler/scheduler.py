@@ -136,9 +136,16 @@ class Scheduler:
                 else:
                     entry.mailbox.accept(item)
                     if entry.mailbox.has_ended:
-                        self._retire(entry)
+                        self._finish(entry)
             elif type(item) is AttemptQuery:
                 self._answer_query(item, entry)
+
+    def _finish(self, entry: _Entry) -> None:
+        failure = entry.mailbox.failure
+        if failure is not None and failure.code == ErrorCode.STREAM_BROKEN:
+            # The end came from the mailbox and not from the worker, which would run on for nobody.
+            self._send_cancel(entry)
+        self._retire(entry)
 
     def _disown(self, chunk: StreamChunk) -> None:
         """Stop a worker that began something nobody waits for any more."""
@@ -148,23 +155,32 @@ class Scheduler:
                 self._transport.send_control(message, model="", worker_id=event.worker_id)
 
     def _answer_query(self, query: AttemptQuery, entry: _Entry | None) -> None:
-        if entry is not None and entry.mailbox.has_text:
-            # A second sample can't be spliced onto the first: the client must send the request again.
-            self._end_early(
-                entry, ErrorCode.WORKER_LOST, "the worker that ran this request was lost; send the request again"
-            )
+        if entry is not None and (reason := self._why_not_again(entry.mailbox)):
+            self._end_early(entry, ErrorCode.WORKER_LOST, reason)
             entry = None
-        if entry is None:
-            answer = AttemptRefused(query.request_id)
-        else:
-            if (previous := entry.mailbox.worker_id) is not None:
-                # It may live on without its broker connection; whatever it still sends is fenced off.
-                message = CancelGeneration(query.request_id, entry.deadline)
-                self._transport.send_control(message, model="", worker_id=previous)
-            answer = AttemptGranted(query.request_id, entry.mailbox.begin_attempt())
-            for observer in self._observers:
-                observer.attempt_opened(entry.mailbox.model)
+        answer = AttemptRefused(query.request_id) if entry is None else self._grant_attempt(query, entry)
         self._transport.send_control(answer, model="", worker_id=query.worker_id)
+
+    def _why_not_again(self, mailbox: Mailbox) -> str | None:
+        if mailbox.has_text:
+            # A second sample can't be spliced onto the first: the client must send the request again.
+            return "the worker that ran this request was lost; send the request again"
+        if mailbox.attempt >= self._settings.max_attempts:
+            return f"{mailbox.attempt} workers were lost while they ran this request; it is not tried again"
+        return None
+
+    def _grant_attempt(self, query: AttemptQuery, entry: _Entry) -> AttemptGranted:
+        mailbox = entry.mailbox
+        if (previous := mailbox.worker_id) is not None:
+            # It may live on without its broker connection; whatever it still sends is fenced off.
+            message = CancelGeneration(query.request_id, entry.deadline, up_to_attempt=mailbox.attempt)
+            self._transport.send_control(message, model="", worker_id=previous)
+        before = mailbox.attempt
+        granted = AttemptGranted(query.request_id, mailbox.begin_attempt(query.worker_id))
+        if granted.attempt != before:
+            for observer in self._observers:
+                observer.attempt_opened(mailbox.model)
+        return granted
 
     def reject_task(self, request_id: str, reason: str) -> None:
         """Fail a request whose task the broker did not take."""
@@ -193,12 +209,14 @@ class Scheduler:
             self._end_early(entry, ErrorCode.DEADLINE_EXCEEDED, "the request did not end before its deadline")
 
     def _end_early(self, entry: _Entry, code: ErrorCode, message: str) -> None:
-        mailbox = entry.mailbox
-        mailbox.fail(code, message)
-        self._transport.send_control(
-            CancelGeneration(mailbox.request_id, entry.deadline), model=mailbox.model, worker_id=mailbox.worker_id
-        )
+        entry.mailbox.fail(code, message)
+        self._send_cancel(entry)
         self._retire(entry)
+
+    def _send_cancel(self, entry: _Entry) -> None:
+        mailbox = entry.mailbox
+        message = CancelGeneration(mailbox.request_id, entry.deadline)
+        self._transport.send_control(message, model=mailbox.model, worker_id=mailbox.worker_id)
 
     def _retire(self, entry: _Entry) -> None:
         mailbox = entry.mailbox

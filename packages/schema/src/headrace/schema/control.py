@@ -9,10 +9,12 @@ class CancelGeneration(Struct, frozen=True, array_like=True, tag=1):
     Attributes:
         request_id: the generation.
         deadline: its deadline, Unix seconds: until then a worker must remember that it was cancelled.
+        up_to_attempt: cancel attempts up to this number only, because a later one runs elsewhere; 0 cancels all.
     """
 
     request_id: str
     deadline: float
+    up_to_attempt: int = 0
 
 
 class AttemptGranted(Struct, frozen=True, array_like=True, tag=2):

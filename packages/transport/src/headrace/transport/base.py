@@ -118,9 +118,9 @@ class WorkerTransport(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Return when everything written has been handed to the broker, or the connection is gone."""
+        """Return when everything written has been handed to the broker; wait while the connection is down."""
         ...
 
     async def close(self) -> None:
-        """Flush, and close the connection."""
+        """Flush what can leave at once, and close the connection."""
         ...

@@ -32,7 +32,9 @@ from headrace.worker.tombstones import Tombstones
 
 QUERY_AGAIN_SECONDS = 2.0
 
-StopReason = Literal["cancelled", "unread", "handed back"]
+StopReason = Literal["cancelled", "unread", "superseded", "handed back"]
+# Reasons after which the task is another worker's.
+_LEFT_TO_OTHERS = ("superseded", "handed back")
 
 _log = structlog.get_logger("headrace.worker")
 
@@ -46,7 +48,8 @@ class _Run:
         self.picked_up = picked_up
         self.first_token: float | None = None
         self.output_tokens = 0
-        self.outcome = "finished"
+        self.outcome: str = ErrorCode.CANCELLED
+        self.attempt = 0
         self.stop_reason: StopReason | None = None
 
     @property
@@ -107,13 +110,25 @@ class Execution:
                 run.outcome = "refused"
             else:
                 await self._run_attempt(run, attempt)
+            await self._flush(task)
+        except EngineDeadError:
+            run.outcome = ErrorCode.ENGINE_DEAD
+            raise
         except asyncio.CancelledError:
-            if run.stop_reason in (None, "handed back"):
+            if run.stop_reason is None or run.stop_reason in _LEFT_TO_OTHERS:
+                run.outcome = run.stop_reason or run.outcome
                 raise
-            run.outcome = ErrorCode.CANCELLED
         finally:
             del self._runs[task.request_id]
             self._report(run)
+
+    async def _flush(self, task: GenerationTask) -> None:
+        """Wait until the last event has left: a task may only be acknowledged after that."""
+        try:
+            async with asyncio.timeout(max(0.0, task.deadline - self._clock())):
+                await self._transport.flush()
+        except TimeoutError:
+            _log.warning("reply not delivered before the deadline", request_id=task.request_id)
 
     async def _find_attempt(self, task: GenerationTask, *, redelivered: bool) -> int | None:
         """Return the number of this attempt; None if the scheduler does not want it run."""
@@ -132,7 +147,7 @@ class Execution:
         return None
 
     async def _run_attempt(self, run: _Run, attempt: int) -> None:
-        task = run.task
+        task, run.attempt = run.task, attempt
         writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=attempt)
         try:
             async with asyncio.timeout(task.deadline - self._clock()):
@@ -146,11 +161,13 @@ class Execution:
                 raise
             self._fail(run, writer, ErrorCode.ENGINE_DEAD, "the engine died; send the request again")
         except asyncio.CancelledError:
-            if run.stop_reason == "handed back" and run.first_token is not None:
-                # It can't be continued elsewhere, so its reader learns at once that it has to be sent again.
-                run.stop_reason = "cancelled"
-                self._fail(run, writer, ErrorCode.SHUTTING_DOWN, "the worker is shutting down; send the request again")
-            raise
+            if run.stop_reason != "handed back" or run.first_token is None:
+                raise
+            # It can't be continued elsewhere, so its reader learns at once that it has to be sent again.
+            self._fail(run, writer, ErrorCode.SHUTTING_DOWN, "the worker is shutting down; send the request again")
+        except Exception:  # noqa: BLE001 - the engine's edge: whatever it raises, its reader is told
+            _log.exception("generation failed unexpectedly", request_id=task.request_id)
+            self._fail(run, writer, ErrorCode.INTERNAL_ERROR, "the engine failed unexpectedly")
         finally:
             writer.close()
 
@@ -169,6 +186,7 @@ class Execution:
 
     def _finish(self, run: _Run, event: GenerationFinished) -> Event:
         now = self._clock()
+        run.outcome = "finished"
         run.output_tokens = event.usage.output_tokens
         timings = Timings(
             queue_seconds=max(0.0, run.picked_up - run.task.submitted_at),
@@ -207,9 +225,13 @@ class Execution:
     def receive_control(self, message: ControlMessage) -> None:
         """Take a control message from a scheduler."""
         match message:
-            case CancelGeneration(request_id=request_id, deadline=deadline):
+            case CancelGeneration(request_id=request_id, deadline=deadline, up_to_attempt=0):
                 self._cancelled.add(request_id, deadline)
                 self._stop(request_id, "cancelled")
+            case CancelGeneration(request_id=request_id, up_to_attempt=up_to_attempt):
+                run = self._runs.get(request_id)
+                if run is not None and run.attempt <= up_to_attempt:
+                    run.stop("superseded")
             case AttemptGranted(request_id=request_id, attempt=attempt):
                 self._answer(request_id, attempt)
             case AttemptRefused(request_id=request_id):

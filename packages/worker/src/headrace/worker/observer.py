@@ -11,7 +11,7 @@ class GenerationRan(Struct, frozen=True, kw_only=True):
     Attributes:
         request_id: the request.
         model: its model.
-        outcome: `finished`, `refused`, or the code of the failure.
+        outcome: `finished`, `refused`, `superseded`, `handed back`, or the code of the failure.
         queue_seconds: from submit to pickup.
         seconds: from pickup to its end.
         first_token_seconds: from pickup to the first token, if there was one.

@@ -14,7 +14,7 @@ def _examples(lines: Sequence[str]) -> str:
 
 app = typer.Typer(
     name="headrace",
-    help="Serve your own language models: an HTTP API in front, vLLM behind, and streams that survive a lost process.",
+    help="Serve your own language models: an HTTP API in front, vLLM behind, and a durable queue between.",
     epilog=_examples(["headrace serve", "headrace chat smollm2-135m-instruct   (in another terminal)"]),
     no_args_is_help=True,
     add_completion=False,

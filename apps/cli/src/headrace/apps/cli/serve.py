@@ -21,6 +21,7 @@ from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
 from headrace.schema.settings import ModelSettings, Settings, SettingsError
+from headrace.transport.rabbitmq import check_url
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
 
 ENGINE_DIED = 1
@@ -36,6 +37,7 @@ def serve(options: ServeOptions) -> int:
     try:
         settings = read_serve_settings(options)
         check_exposure(settings.gateway)
+        _check_broker(settings)
         set_up_log(settings.log)
         model = find_model(settings)
         kind = engine_kind(settings, model)
@@ -94,6 +96,14 @@ def read_serve_settings(options: ServeOptions) -> Settings:
         settings = msgspec.structs.replace(settings, worker=worker, models=models)
     find_model(settings)
     return settings
+
+
+def _check_broker(settings: Settings) -> None:
+    if not settings.broker.url.startswith("memory:"):
+        try:
+            check_url(settings.broker)
+        except ValueError as error:
+            raise SettingsError([str(error)]) from None
 
 
 def _make_engine(settings: Settings, kind: str) -> Engine:

@@ -16,7 +16,7 @@ from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
 from headrace.schema.settings import Settings, SettingsError
-from headrace.transport.rabbitmq import RabbitmqWorkerTransport
+from headrace.transport.rabbitmq import RabbitmqWorkerTransport, check_url
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
 from headrace.worker.metrics import WorkerMetrics
 from headrace.worker.observer import LoggingObserver, WorkerObserver
@@ -73,11 +73,23 @@ def _require_broker(settings: Settings) -> None:
                 "set it to amqp://…, or run everything in one process with `headrace serve`"
             ]
         )
+    try:
+        check_url(settings.broker)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
 
 
 def _log_progress(step: str, *, done: int | None, total: int | None) -> None:
     if done is None or done == total:
         _log.info("weights", step=step)
+
+
+def _serve_metrics(port: int, registry: CollectorRegistry) -> None:
+    try:
+        start_http_server(port, addr="127.0.0.1", registry=registry)
+    except OSError as error:
+        # The generations matter more than the figures about them.
+        _log.error("metrics not served", port=port, reason=error.strerror)
 
 
 async def _serve(settings: Settings, engine: Engine) -> None:
@@ -86,7 +98,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
     if settings.worker.metrics_port:
         registry = CollectorRegistry()
         observers.append(WorkerMetrics(registry))
-        start_http_server(settings.worker.metrics_port, addr="127.0.0.1", registry=registry)
+        _serve_metrics(settings.worker.metrics_port, registry)
     transport = RabbitmqWorkerTransport(settings.broker, consumer_priority=settings.worker.consumer_priority)
     replica = Replica(
         engine, transport, identity=identity, drain_seconds=settings.worker.drain_seconds, observers=observers

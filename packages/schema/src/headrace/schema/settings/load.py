@@ -22,6 +22,8 @@ RESERVED_VARIABLES = frozenset({"HEADRACE_CONFIG"})
 # The one variable with a short name: it is what a newcomer types.
 ALIASES = {"HEADRACE_API_KEY": "gateway.api_key"}
 
+_SERVICE_LINK = re.compile(r"_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_\w+)?)$")
+
 Table = dict[str, Any]
 
 
@@ -151,7 +153,7 @@ class _Loader:
     def read_environment(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> None:
         known = self._known_variables()
         for variable in sorted(name for name in environ if name.startswith(PREFIX)):
-            if variable in RESERVED_VARIABLES:
+            if variable in RESERVED_VARIABLES or _is_service_link(variable, environ[variable]):
                 continue
             target, value = variable, environ[variable]
             if variable not in known and variable.endswith(FILE_SUFFIX):
@@ -216,6 +218,11 @@ class _Loader:
         if struct is ModelSettings:
             values.setdefault("weights", "")
         return struct(**values)
+
+
+def _is_service_link(variable: str, value: str) -> bool:
+    """Tell whether Kubernetes made a variable, for a Service whose name begins with `headrace-`."""
+    return bool(_SERVICE_LINK.search(variable)) or (variable.endswith("_PORT") and value.startswith("tcp://"))
 
 
 def _sections() -> dict[str, type[Struct]]:

@@ -118,6 +118,10 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
         Seconds,
         Meta(description="How long a request waits for a lost broker connection before it fails with 503."),
     ] = 2.0
+    max_attempts: Annotated[
+        int,
+        Meta(ge=1, le=100, description="Workers that may be lost under one request before it fails with worker_lost."),
+    ] = 3
     max_in_flight: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Requests one gateway holds at once; one more is refused with 429.")
     ] = 10_000

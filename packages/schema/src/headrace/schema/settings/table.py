@@ -53,7 +53,11 @@ def _show_type(kind: Any, metas: Sequence[Meta]) -> str:
     if Secret in get_args(kind):
         return "secret"
     name = getattr(kind, "__name__", str(kind))
-    bounds = [f"≥ {meta.ge:g}" for meta in metas if meta.ge is not None]
-    bounds += [f"> {meta.gt:g}" for meta in metas if meta.gt is not None]
-    bounds += [f"≤ {meta.le:g}" for meta in metas if meta.le is not None]
+    bounds = [f"≥ {_show_number(meta.ge)}" for meta in metas if meta.ge is not None]
+    bounds += [f"> {_show_number(meta.gt)}" for meta in metas if meta.gt is not None]
+    bounds += [f"≤ {_show_number(meta.le)}" for meta in metas if meta.le is not None]
     return f"{name} {', '.join(bounds)}".strip()
+
+
+def _show_number(value: float) -> str:
+    return str(int(value)) if value == int(value) else str(value)

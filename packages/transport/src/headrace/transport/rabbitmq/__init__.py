@@ -5,8 +5,14 @@ consumed by dramatiq, through a broker and a consumer of our own (`broker`, `con
 """
 
 from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
-from headrace.transport.rabbitmq.parameters import build_parameters
+from headrace.transport.rabbitmq.parameters import build_parameters, check_url
 from headrace.transport.rabbitmq.scheduler_side import RabbitmqSchedulerTransport
 from headrace.transport.rabbitmq.worker_side import RabbitmqWorkerTransport
 
-__all__ = ["HeadraceRabbitmqBroker", "RabbitmqSchedulerTransport", "RabbitmqWorkerTransport", "build_parameters"]
+__all__ = [
+    "HeadraceRabbitmqBroker",
+    "RabbitmqSchedulerTransport",
+    "RabbitmqWorkerTransport",
+    "build_parameters",
+    "check_url",
+]

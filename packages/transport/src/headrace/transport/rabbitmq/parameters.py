@@ -39,6 +39,11 @@ def build_parameters(settings: BrokerSettings, *, name: str) -> pika.URLParamete
     return parameters
 
 
+def check_url(settings: BrokerSettings) -> None:
+    """Raise ValueError, naming the setting, unless the URL can be used."""
+    build_parameters(settings, name="check")
+
+
 def describe_broker(settings: BrokerSettings) -> str:
     """Return where the broker is, without who we are there."""
     parts = urlsplit(settings.url)

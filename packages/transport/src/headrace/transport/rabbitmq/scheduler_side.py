@@ -111,10 +111,11 @@ class RabbitmqSchedulerTransport:
 
     def publish_task(self, task: GenerationTask) -> None:
         """Publish a task: persistent, mandatory, confirmed later."""
-        if self._tasks_channel is None or not self._link.is_ready:
+        channel = self._tasks_channel
+        if channel is None or not channel.is_open or not self._link.is_ready:
             self._link.check()
             raise TransportUnavailableError("RabbitMQ is not connected")
-        self._tasks_channel.basic_publish(
+        channel.basic_publish(
             exchange="",
             routing_key=task_queue_name(task.request.model),
             body=build_envelope(task),

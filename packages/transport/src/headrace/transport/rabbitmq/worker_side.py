@@ -3,6 +3,8 @@
 # pyright: reportUnknownVariableType=false
 """The worker's side: write replies in coalesced batches, read the worker's own control queue."""
 
+import asyncio
+import contextlib
 from collections.abc import Sequence
 
 import dramatiq
@@ -23,6 +25,7 @@ from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.parameters import build_parameters
 from headrace.transport.rabbitmq.scheduler_side import declare_control_exchange
 
+CLOSE_FLUSH_SECONDS = 2.0
 TRANSIENT = pika.BasicProperties(delivery_mode=1)
 
 _log = structlog.get_logger("headrace.rabbitmq")
@@ -46,7 +49,7 @@ class RabbitmqWorkerTransport:
             on_lost=self._on_lost,
             longest_pause_seconds=settings.reconnect_seconds,
         )
-        self._outbox = ReplyOutbox(self._publish, is_writable=lambda: self._link.is_writable)
+        self._outbox = ReplyOutbox(self._publish, is_writable=self._is_writable)
         self._channel: Channel | None = None
         self._receiver: ControlReceiver | None = None
         self._worker_id = ""
@@ -109,6 +112,9 @@ class RabbitmqWorkerTransport:
         """Ask the scheduler about a redelivered task."""
         self._outbox.send_query(reply_address, query)
 
+    def _is_writable(self) -> bool:
+        return self._channel is not None and self._channel.is_open and self._link.is_writable
+
     def _publish(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
         if self._channel is not None:
             self._channel.basic_publish("", reply_address, encode_replies(items), TRANSIENT, mandatory=True)
@@ -120,6 +126,8 @@ class RabbitmqWorkerTransport:
     async def close(self) -> None:
         """Flush what can still leave, and close the connection."""
         if self._link.is_ready:
-            await self.flush()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_FLUSH_SECONDS):
+                    await self.flush()
         await self._link.close()
         self._broker.close()
