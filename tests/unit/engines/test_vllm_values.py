@@ -19,7 +19,7 @@ from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import EngineSetupError
 from headrace.worker.engines.extensions import read_extension
 from headrace.worker.engines.vllm.fold import EventFold
-from headrace.worker.engines.vllm.options import CPU_KV_CACHE_BYTES, engine_arguments
+from headrace.worker.engines.vllm.options import CPU_KV_CACHE_BYTES, Machine, engine_arguments
 from headrace.worker.engines.vllm.sampling import (
     VllmExtension,
     effective_max_tokens,
@@ -27,7 +27,19 @@ from headrace.worker.engines.vllm.sampling import (
     sampling_arguments,
 )
 
-KNOWN = ("model", "max_num_seqs", "max_model_len", "kv_cache_memory_bytes", "scheduling_policy", "quantization")
+KNOWN = (
+    "model",
+    "max_num_seqs",
+    "max_model_len",
+    "kv_cache_memory_bytes",
+    "scheduling_policy",
+    "quantization",
+    "dtype",
+)
+
+
+CPU = Machine(is_cpu=True)
+GPU = Machine(is_cpu=False)
 
 
 class Sequence(Struct):
@@ -44,8 +56,8 @@ class Step(Struct):
     num_cached_tokens: int | None = None
 
 
-def arguments_of(model: ModelSettings, *, is_cpu: bool = True) -> dict[str, Any]:
-    return engine_arguments(model, name="m", weights=Path("w"), known=KNOWN, is_cpu=is_cpu)
+def arguments_of(model: ModelSettings, *, machine: Machine = CPU) -> dict[str, Any]:
+    return engine_arguments(model, name="m", weights=Path("w"), known=KNOWN, machine=machine)
 
 
 def test_a_cpu_gets_what_makes_it_right() -> None:
@@ -58,11 +70,19 @@ def test_a_cpu_gets_what_makes_it_right() -> None:
 
 
 def test_a_gpu_decides_for_itself_unless_told() -> None:
-    arguments = arguments_of(ModelSettings(weights="w"), is_cpu=False)
+    arguments = arguments_of(ModelSettings(weights="w"), machine=GPU)
     assert "enforce_eager" not in arguments
     assert "kv_cache_memory_bytes" not in arguments
-    told = arguments_of(ModelSettings(weights="w", kv_cache_bytes=7), is_cpu=False)
+    told = arguments_of(ModelSettings(weights="w", kv_cache_bytes=7), machine=GPU)
     assert told["kv_cache_memory_bytes"] == 7
+
+
+def test_a_cpu_without_fast_bfloat16_takes_float32_unless_told() -> None:
+    old = Machine(is_cpu=True, has_fast_bfloat16=False)
+    assert arguments_of(ModelSettings(weights="w"), machine=old)["dtype"] == "float32"
+    told = ModelSettings(weights="w", engine_options={"dtype": "bfloat16"})
+    assert arguments_of(told, machine=old)["dtype"] == "bfloat16"
+    assert "dtype" not in arguments_of(ModelSettings(weights="w"))
 
 
 def test_further_arguments_pass() -> None:

@@ -38,7 +38,7 @@ def render_ready(plan: StackPlan, *, with_key: bool) -> str:
         "Try it:",
         f"  curl -N {first}/v1/chat/completions -H 'Content-Type: application/json'{key} -d '{body}'",
         f"  headrace chat {plan.model} --url {first}",
-        "Kill any PID above while an answer streams (kill -9 PID): it is started again, and every stream is told how it ends.",
+        "Kill any PID above while an answer streams (kill -9 PID): it is started again, and the stream is told.",
         "Ctrl-C stops everything in order; a second Ctrl-C kills it.",
     ]
     if plan.management_url:

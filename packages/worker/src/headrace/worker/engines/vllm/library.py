@@ -7,11 +7,13 @@ Its exceptions end here too. What comes out is a `HeadraceError` for one request
 
 import asyncio
 import dataclasses
+import platform
 import threading
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, Protocol
 
 import structlog
+import torch
 from msgspec import Struct
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
@@ -27,6 +29,7 @@ from headrace.worker.engines.base import EngineDeadError, EngineSetupError
 from headrace.worker.engines.vllm.children import guard_children
 from headrace.worker.engines.vllm.environment import choose_fork
 from headrace.worker.engines.vllm.fold import StepOutput
+from headrace.worker.engines.vllm.options import Machine
 
 _log = structlog.get_logger("headrace.engine")
 
@@ -65,9 +68,12 @@ class OutputQueue(Protocol):
         ...
 
 
-def runs_on_cpu() -> bool:
-    """Tell whether this vLLM runs on the CPU."""
-    return bool(current_platform.is_cpu())
+def find_machine() -> Machine:
+    """Return what this vLLM runs on."""
+    is_cpu = bool(current_platform.is_cpu())
+    # oneDNN, which vLLM's CPU build multiplies with, takes bfloat16 on x86 from AVX-512 on.
+    is_slow = is_cpu and platform.machine() == "x86_64" and "AVX512" not in torch.backends.cpu.get_cpu_capability()
+    return Machine(is_cpu=is_cpu, has_fast_bfloat16=not is_slow)
 
 
 def list_arguments() -> Collection[str]:
@@ -80,17 +86,18 @@ class VllmLibrary:
 
     Args:
         arguments: of `AsyncEngineArgs`.
+        machine: what it runs on.
 
     Raises:
         EngineSetupError: vLLM can't make an engine from them.
     """
 
-    def __init__(self, arguments: dict[str, Any]) -> None:
+    def __init__(self, arguments: dict[str, Any], machine: Machine) -> None:
         # Any: the checker must say the same with vLLM installed and without it.
         self._llm: Any
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
-            if runs_on_cpu():
+            if machine.is_cpu:
                 choose_fork()
             _warn_of_threads()
             with guard_children():

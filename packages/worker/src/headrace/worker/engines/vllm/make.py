@@ -30,10 +30,10 @@ def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_thre
     try:
         # Both import vLLM, which reads the environment when it is imported.
         from headrace.worker.engines.vllm.engine import VllmEngine
-        from headrace.worker.engines.vllm.library import VllmLibrary, list_arguments, runs_on_cpu
+        from headrace.worker.engines.vllm.library import VllmLibrary, find_machine, list_arguments
     except ImportError as error:
         raise EngineSetupError(f"the vLLM engine is installed but does not load: {error}; run `just engine`") from error
-    is_cpu = runs_on_cpu()
-    drop_expected_warnings(is_cpu=is_cpu)
-    arguments = engine_arguments(model, name=name, weights=weights, known=list_arguments(), is_cpu=is_cpu)
-    return VllmEngine(VllmLibrary(arguments), name=name, slots=model.slots, began_at=began_at)
+    machine = find_machine()
+    drop_expected_warnings(is_cpu=machine.is_cpu)
+    arguments = engine_arguments(model, name=name, weights=weights, known=list_arguments(), machine=machine)
+    return VllmEngine(VllmLibrary(arguments, machine), name=name, slots=model.slots, began_at=began_at)

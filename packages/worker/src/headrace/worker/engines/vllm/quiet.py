@@ -16,7 +16,6 @@ _EXPECTED_ON_CPU = {
     ),
     "vllm.platforms.cpu": ("Triton is not installed",),
     "vllm.v1.worker.cpu_worker": ("%s is not found in LD_PRELOAD",),
-    "vllm.model_executor.layers.utils": ("Failed to create oneDNN linear",),
     "vllm.utils.torch_utils": ("OMP_NUM_THREADS=%s is set",),
 }
 # It lists the defaults of generation_config.json as a warning: we apply them on purpose.
