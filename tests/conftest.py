@@ -1,5 +1,6 @@
 """What every suite shares: the services as session-wide children, and a guard against blocking the event loop."""
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,15 @@ hypothesis.settings.register_profile("headrace", deadline=None)
 hypothesis.settings.load_profile("headrace")
 
 IN_CI = bool(os.environ.get("CI"))  # noqa: TID251 - a missing service is a failure in CI and a skip on a laptop
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A test of the engine needs vLLM: without it, it is skipped on a laptop and fails in CI."""
+    if item.get_closest_marker("engine") is not None and importlib.util.find_spec("vllm") is None:
+        message = "vLLM is not installed: just engine"
+        if IN_CI:
+            pytest.fail(message)
+        pytest.skip(message)
 
 
 @pytest.fixture(autouse=True)

@@ -65,8 +65,8 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @asynccontextmanager
-async def running_program(weights: Path, repository: Path) -> AsyncGenerator[EngineProgram, None]:
-    """The program in a process group of its own, as a shell makes one for each command."""
+async def starting_program(weights: Path, repository: Path) -> AsyncGenerator[EngineProgram, None]:
+    """The program when it has forked its engine, in a process group of its own, as a shell makes one for a command."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -79,16 +79,23 @@ async def running_program(weights: Path, repository: Path) -> AsyncGenerator[Eng
     )
     program = EngineProgram(process)
     try:
-        while (fact := await program.next_fact(seconds=START_SECONDS))["fact"] != "ready":
-            pass
-        program.engine_pids = fact["engine"]
-        assert program.engine_pids
-        assert process.pid not in fact["groups"], "the engine is in our process group: Ctrl-C would reach it"
+        await program.wait_for("forked", seconds=START_SECONDS)
         yield program
     finally:
         if process.returncode is None:
             process.kill()
             await process.wait()
+
+
+@asynccontextmanager
+async def running_program(weights: Path, repository: Path) -> AsyncGenerator[EngineProgram, None]:
+    """The program when its engine is ready."""
+    async with starting_program(weights, repository) as program:
+        fact = await program.wait_for("ready", seconds=START_SECONDS)
+        program.engine_pids = fact["engine"]
+        assert program.engine_pids
+        assert program.process.pid not in fact["groups"], "the engine is in our process group: Ctrl-C would reach it"
+        yield program
 
 
 def wait_until_gone(pids: list[int]) -> float:
@@ -118,6 +125,15 @@ async def test_an_interrupt_of_the_group_lets_running_work_finish(tiny_weights: 
         assert finished["output_tokens"] == LONG
         assert (await program.wait_for("closed"))["children"] == []
         assert await program.end() == 0
+
+
+async def test_an_interrupt_while_the_model_loads_ends_the_start(tiny_weights: Path, repository: Path) -> None:
+    async with starting_program(tiny_weights, repository) as program:
+        engine = [child.pid for child in psutil.Process(program.process.pid).children()]
+        os.killpg(program.process.pid, signal.SIGINT)
+        async with asyncio.timeout(STEP_SECONDS):
+            assert await program.process.wait() == -signal.SIGINT
+        await asyncio.to_thread(wait_until_gone, engine)
 
 
 async def test_closing_ends_running_jobs_and_leaves_no_process(tiny_weights: Path, repository: Path) -> None:

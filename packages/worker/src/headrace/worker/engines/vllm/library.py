@@ -29,6 +29,7 @@ from headrace.worker.engines.base import EngineDeadError, EngineSetupError
 from headrace.worker.engines.vllm.children import guard_children
 from headrace.worker.engines.vllm.environment import choose_fork
 from headrace.worker.engines.vllm.fold import StepOutput
+from headrace.worker.engines.vllm.interrupt import interruptible_start
 from headrace.worker.engines.vllm.options import Machine
 
 _log = structlog.get_logger("headrace.engine")
@@ -100,8 +101,10 @@ class VllmLibrary:
             if machine.is_cpu:
                 choose_fork()
             _warn_of_threads()
-            with guard_children():
+            with interruptible_start(), guard_children():
                 self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
+        except EngineSetupError:
+            raise
         except Exception as error:
             raise EngineSetupError(f"vLLM could not make an engine: {error}") from error
         self._max_model_tokens = int(self._llm.model_config.max_model_len)
