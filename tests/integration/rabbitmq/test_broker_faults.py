@@ -32,6 +32,7 @@ async def test_the_consumer_with_the_higher_priority_is_filled_first(broker_sett
     assert (await take(slow_consumer)).message_id == tasks[2].request_id
     assert await take_nothing(fast_consumer)
     await asyncio.to_thread(fast_consumer.close)
+    await fast.close()
     await sides.close()
 
 

@@ -7,6 +7,7 @@ It owns one blocking connection and runs in one dramatiq thread; `ack`, `nack` a
 thread. Delivery tags belong to it alone: a message is only ever settled by the consumer object that delivered it.
 """
 
+import contextlib
 from collections import deque
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -58,6 +59,9 @@ class RabbitmqTaskConsumer(Consumer):
         self._lost_queue = False
         try:
             self._connection = pika.BlockingConnection(broker.parameters)
+        except _CONNECTION_ERRORS as error:
+            raise ConnectionClosed(error) from None
+        try:
             self._channel = self._connection.channel()
             self._channel.basic_qos(prefetch_count=prefetch)
             self._channel.add_on_cancel_callback(self._on_cancelled_by_broker)
@@ -65,6 +69,7 @@ class RabbitmqTaskConsumer(Consumer):
                 queue_name, self._on_delivery, arguments={"x-priority": broker.consumer_priority}
             )
         except _CONNECTION_ERRORS as error:
+            self._abandon()
             raise ConnectionClosed(error) from None
 
     def _on_delivery(
@@ -134,6 +139,12 @@ class RabbitmqTaskConsumer(Consumer):
         """Send the acks that wait, and close the connection."""
         try:
             self._connection.process_data_events(time_limit=0)
-            self._connection.close()
         except _CONNECTION_ERRORS as error:
             raise ConnectionClosed(error) from None
+        finally:
+            self._abandon()
+
+    def _abandon(self) -> None:
+        with contextlib.suppress(*_CONNECTION_ERRORS):
+            if self._connection.is_open:
+                self._connection.close()

@@ -130,4 +130,5 @@ class RabbitmqWorkerTransport:
                 async with asyncio.timeout(CLOSE_FLUSH_SECONDS):
                     await self.flush()
         await self._link.close()
-        self._broker.close()
+        # dramatiq's connections are blocking ones: each is closed by a round trip.
+        await asyncio.to_thread(self._broker.close)

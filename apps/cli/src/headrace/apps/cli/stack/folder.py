@@ -54,11 +54,12 @@ def claim_folder(folder: Path, *, say: Callable[[str], None]) -> Generator[None]
 def _clear_away(folder: Path, say: Callable[[str], None]) -> None:
     path = socket_file(folder)
     client = SupervisorClient(path)
-    if client.is_up():
+    # Its process counts, not its socket: it takes the socket away last of all, and must not take ours.
+    if client.is_up() or _supervisord_runs(folder):
         say("An earlier stack is still stopping: waiting for it.")
         with suppress(SupervisorError):  # it refuses when it is on its way already
             client.shut_down()
-        if not wait_until(lambda: not client.is_up(), seconds=STALE_STOP_SECONDS):
+        if not wait_until(lambda: not client.is_up() and not _supervisord_runs(folder), seconds=STALE_STOP_SECONDS):
             raise StackError(
                 f"the supervisord of an earlier stack does not stop; its pid is in {folder}/supervisord.pid"
             )
@@ -66,6 +67,18 @@ def _clear_away(folder: Path, say: Callable[[str], None]) -> None:
     for leftover in ("nodes", "logs"):
         shutil.rmtree(folder / leftover, ignore_errors=True)
     (folder / "logs").mkdir()
+
+
+def _supervisord_runs(folder: Path) -> bool:
+    """Tell whether the supervisord that wrote its pid here still runs."""
+    try:
+        pid = int((folder / "supervisord.pid").read_text())
+        os.kill(pid, 0)
+    except (OSError, ValueError):
+        return False
+    command = Path(f"/proc/{pid}/cmdline")
+    # Where there is no /proc the pid alone has to do.
+    return not command.exists() or b"supervisord" in command.read_bytes()
 
 
 def require_free_ports(plan: StackPlan) -> None:
