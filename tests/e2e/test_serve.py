@@ -1,5 +1,6 @@
 """`headrace serve` as a process: how it starts, refuses, drains, and leaves nothing behind."""
 
+import contextlib
 import socket
 import threading
 from pathlib import Path
@@ -139,6 +140,61 @@ def test_a_client_that_stops_reading_and_then_leaves_frees_the_engine(scripted: 
         # Long enough for the answer to fill the socket's buffers on both sides: 500 tokens a second come in frames.
         threading.Event().wait(3.0)
     wait_metric(scripted.address, "headrace_worker_generations_total", before + 1, outcome="cancelled")
+
+
+@pytest.mark.parametrize("head", [b"X-Long: ", b"GET /", b""], ids=["header", "url", "many headers"])
+def test_a_head_without_end_is_refused(scripted: Serving, head: bytes) -> None:
+    parts = urlsplit(scripted.address)
+    with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=30) as connection:
+        begin = head if head.startswith(b"GET") else b"GET /livez HTTP/1.1\r\nHost: x\r\n" + head
+        piece = b"x" * 8192 if head else b"X-Short: 1\r\n" * 700
+        connection.sendall(begin)
+        with contextlib.suppress(ConnectionError):
+            for _ in range(64):
+                connection.sendall(piece)
+        answer = b""
+        with contextlib.suppress(ConnectionError):
+            while received := connection.recv(65536):
+                answer += received
+    assert not answer or answer.startswith(b"HTTP/1.1 431 ")
+    assert httpx.get(f"{scripted.address}/livez").status_code == 200
+
+
+def test_what_is_not_json_is_refused(scripted: Serving) -> None:
+    answer = httpx.post(
+        f"{scripted.address}/v1/chat/completions",
+        content=msgspec.json.encode(_body()),
+        headers={"Content-Type": "text/plain"},
+    )
+    assert answer.status_code == 415
+    assert answer.json()["error"]["param"] == "Content-Type"
+
+
+@pytest.mark.parametrize("extension", [2**80, -(2**80), {"tokens": 2**80}])
+def test_an_integer_that_can_not_travel_is_refused(scripted: Serving, extension: object) -> None:
+    parameters = {"provider_extensions": {"scripted": extension}}
+    body = f'{{"model":"{MODEL}","messages":[{{"role":"user","content":"x"}}],"generation_parameters":{parameters}}}'
+    answer = httpx.post(f"{scripted.address}/v1/generations", content=body.replace("'", '"'))
+    assert answer.status_code == 400
+    assert "provider_extensions" in answer.json()["error"]["param"]
+
+
+def test_a_broker_that_is_away_does_not_keep_serve_from_stopping(tmp_path: Path) -> None:
+    (port,) = free_ports(1)
+    environment = {**_scripted(tmp_path), "HEADRACE_BROKER_URL": f"amqp://127.0.0.1:{port}/x"}
+    with serving(folder=tmp_path, environment=environment, ready=False) as server:
+        server.wait_output("broker not reached")
+        server.interrupt()
+        assert server.wait() == 0
+
+
+def test_a_broker_url_of_another_kind_is_named(tmp_path: Path) -> None:
+    environment = {**_scripted(tmp_path), "HEADRACE_BROKER_URL": "http://me:s3cret@x"}
+    with serving(folder=tmp_path, environment=environment, ready=False) as server:
+        assert server.wait() == 2
+    assert "broker.url" in server.text
+    assert "s3cret" not in server.text
+    assert "Traceback" not in server.text
 
 
 def test_a_delete_ends_the_stream_with_an_event(scripted: Serving) -> None:

@@ -57,6 +57,12 @@ class Serving:
         assert self._ready.wait(START_SECONDS), self.text
         assert self.address, self.text
 
+    def wait_output(self, text: str) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while text not in self.text:
+            assert time.monotonic() < deadline, self.text
+            time.sleep(0.05)
+
     def interrupt(self) -> None:
         """What Ctrl-C does: SIGINT to the whole foreground process group."""
         os.killpg(self.pid, signal.SIGINT)

@@ -64,6 +64,12 @@ class RabbitmqHarness:
             answer = connection.channel().queue_declare(dead_letter_queue_name(model), passive=True)
             return int(answer.method.message_count)
 
+    def count_tasks(self, model: str) -> int:
+        """Tasks that the broker has and that nobody has taken."""
+        with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
+            answer = connection.channel().queue_declare(task_queue_name(model), passive=True)
+            return int(answer.method.message_count)
+
 
 class Sides:
     """A started pair of sides for one model, with what they received."""

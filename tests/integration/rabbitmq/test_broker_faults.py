@@ -62,11 +62,14 @@ async def test_a_broker_that_restarts_is_found_again_with_a_new_reply_queue_and_
     settings = BrokerSettings(
         url=node.url, username=node.username, password=Secret(node.password), reconnect_seconds=0.2
     )
-    sides = Sides(RabbitmqHarness(settings), fresh_name("model"))
+    harness = RabbitmqHarness(settings)
+    sides = Sides(harness, fresh_name("model"))
     await sides.start()
     first_address = sides.address
     task = make_task(sides.model)
     sides.scheduler.publish_task(task)
+    while await asyncio.to_thread(harness.count_tasks, sides.model) != 1:
+        pass
     await asyncio.to_thread(process.stop)
     await sides.replies.until(lambda: first_address in sides.replies.lost)
     with pytest.raises(TransportUnavailableError):

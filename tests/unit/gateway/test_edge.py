@@ -83,12 +83,22 @@ async def test_a_call_that_is_refused(path: str, change: dict[str, Any], status:
     assert source.submissions == []
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "text/plain", "application/x-www-form-urlencoded", ""])
-async def test_any_content_type_that_is_json_is_read(content_type: str) -> None:
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("Application/JSON; charset=utf-8", 200),
+        ("application/vnd.api+json", 200),
+        ("", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+    ],
+)
+async def test_a_body_that_says_that_it_is_not_json_is_refused(content_type: str, status: int) -> None:
     async with open_client(make_app(ScriptedSource(*HELLO))) as client:
         request = client.build_request("POST", NATIVE, json=CHAT)
         request.headers["content-type"] = content_type
-        assert (await client.send(request)).status_code == 200
+        assert (await client.send(request)).status_code == status
 
 
 @pytest.mark.parametrize(

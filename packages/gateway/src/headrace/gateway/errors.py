@@ -14,6 +14,7 @@ from headrace.gateway.headers import request_id_headers
 from headrace.gateway.unexpected import report_unexpected
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 
+PATH_CHARACTERS = 200
 RETRY_AFTER_SECONDS = 1
 _CODES = {
     400: ErrorCode.INVALID_REQUEST,
@@ -84,10 +85,11 @@ class FailureEdge:
 
 def _sentence_for(request: HttpRequest, status: int) -> str:
     """Say what Litestar refused; its own words are not for clients."""
+    path = request.scope["path"][:PATH_CHARACTERS]
     if status == 404:
-        return f"there is no {request.method} {request.scope['path']}"
+        return f"there is no {request.method} {path}"
     if status == 405:
-        return f"{request.scope['path']} does not take {request.method}"
+        return f"{path} does not take {request.method}"
     return "the request can't be read"
 
 

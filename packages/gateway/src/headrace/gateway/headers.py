@@ -39,7 +39,8 @@ def read_timeout(headers: Headers, *, most_seconds: float) -> float | None:
     if text is None:
         return None
     try:
-        seconds = float(text)
+        # Python's own floats may be written with underscores.
+        seconds = math.nan if "_" in text else float(text)
     except ValueError:
         seconds = math.nan
     if not 0 < seconds <= most_seconds:
@@ -57,6 +58,7 @@ def read_priority(headers: Headers) -> int | None:
     text = headers.get(PRIORITY_HEADER)
     if text is None:
         return None
+    text = text.strip()
     if len(text) != 1 or text not in "0123456789":
         message = f"the header {PRIORITY_HEADER} must be a whole number from 0 to {MAX_PRIORITY}"
         raise RequestRefusedError(message, reason="invalid_value", param=PRIORITY_HEADER)

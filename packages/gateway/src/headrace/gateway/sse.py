@@ -14,13 +14,14 @@ from litestar.types import Receive, Scope, Send
 
 from headrace.gateway.call import Call
 from headrace.gateway.failure import event_of_failure, failure_of_event
-from headrace.gateway.reading import next_batch
+from headrace.gateway.reading import ClientLeftError, next_batch
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.unexpected import report_unexpected
 from headrace.scheduler.base import Generation, GenerationSource
 from headrace.schema.events import Event, GenerationFailed, is_terminal
 from headrace.schema.settings import GatewaySettings
 
+STUCK_SECONDS = 60.0
 KEEPALIVE = b": keepalive\n\n"
 _MEDIA_TYPE = "text/event-stream"
 _HEADERS = {
@@ -49,7 +50,7 @@ class EventStreamResponse(GenerationResponse):
         self._begun = False
         self._started = asyncio.Event()
         self._sending = False
-        self._last_sent_at = self._loop.time()
+        self._send_began_at = self._last_sent_at = self._loop.time()
 
     async def read(self, generation: Generation, send: Send) -> None:
         """Send frames until the terminal event, or set `failure` if there was no frame before it."""
@@ -76,6 +77,7 @@ class EventStreamResponse(GenerationResponse):
 
     async def _send(self, send: Send, frames: bytes, *, more: bool) -> None:
         self._sending = True
+        self._send_began_at = self._loop.time()
         if not self._started.is_set():
             await self._begin(send)
         await send({"type": "http.response.body", "body": frames, "more_body": more})
@@ -100,6 +102,9 @@ class EventStreamResponse(GenerationResponse):
             if now < due:
                 return due
             await self._begin(send)
+        elif self._sending and now >= self._send_began_at + STUCK_SECONDS:
+            # It reads nothing: its connection would be held beyond every deadline.
+            raise ClientLeftError
         # A comment behind a frame that waits for the client would keep nothing awake.
         elif not self._sending and now >= self._last_sent_at + self._keepalive_seconds:
             await send({"type": "http.response.body", "body": KEEPALIVE, "more_body": True})

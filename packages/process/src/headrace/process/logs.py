@@ -10,11 +10,12 @@ from structlog.typing import Processor
 
 from headrace.schema.settings import LogSettings
 
-# Our own code reports what these would say, once and in its own words; pika prints a traceback for each failed connect.
+# Our own code reports what these would say, once and in its own words: pika prints a traceback for each failed
+# connect, and uvicorn warns of whatever a client sends.
 _LIBRARY_LEVELS = {
     "pika": logging.CRITICAL,
     "dramatiq": logging.WARNING,
-    "uvicorn": logging.WARNING,
+    "uvicorn": logging.ERROR,
     "litestar": logging.WARNING,
     "httpx": logging.WARNING,
     "asyncio": logging.WARNING,

@@ -10,6 +10,7 @@ from headrace.scheduler.base import Submission
 from headrace.scheduler.generation import MailboxGeneration
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
+from headrace.schema.codec import CodecError
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import AttemptQuery, GenerationStarted, ReplyItem, StreamChunk
@@ -118,6 +119,10 @@ class Scheduler:
             self._transport.publish_task(task)
         except TransportUnavailableError as error:
             raise HeadraceError(ErrorCode.BROKER_UNAVAILABLE, f"{error}; try again soon") from None
+        except CodecError as error:
+            # Everything else in a request is bounded by its type.
+            param = "generation_parameters.provider_extensions"
+            raise HeadraceError(ErrorCode.INVALID_REQUEST, str(error), param=param) from None
         timer = asyncio.get_running_loop().call_later(
             task.deadline - self._clock() + DEADLINE_GRACE_SECONDS, self._expire, task.request_id
         )

@@ -20,8 +20,15 @@ _control_decoder = msgspec.msgpack.Decoder(ControlMessage)
 
 
 def encode_task(task: GenerationTask) -> bytes:
-    """Encode a task for the queue."""
-    return _encoder.encode(task)
+    """Encode a task for the queue.
+
+    Raises:
+        CodecError: a provider extension holds an integer of more than 64 bits.
+    """
+    try:
+        return _encoder.encode(task)
+    except OverflowError:
+        raise CodecError("an integer of more than 64 bits can't be sent") from None
 
 
 def decode_task(data: bytes) -> GenerationTask:

@@ -53,6 +53,7 @@ class SchedulerTransport(Protocol):
 
         Raises:
             TransportUnavailableError: there is no connection now.
+            CodecError: the task can't be encoded.
         """
         ...
 

@@ -57,9 +57,9 @@ async def run_embedded(
     parts = _Parts(gateway, replica, stop)
     async with asyncio.TaskGroup() as group:
         group.create_task(parts.run_worker())
-        await replica.ready_or_ended()
+        await parts.wait_for_worker()
         group.create_task(parts.run_gateway(listener))
-        if not parts.worker_ended:
+        if not parts.worker_ended and not stop.is_set():
             on_ready()
     if parts.engine_death is not None:
         raise parts.engine_death
@@ -83,6 +83,14 @@ class _Parts:
         self._stop_worker = asyncio.Event()
         self.worker_ended = False
         self.engine_death: EngineDeadError | None = None
+
+    async def wait_for_worker(self) -> None:
+        """Return when the worker takes tasks, or never will; a stop does not wait for a broker that is away."""
+        async with asyncio.TaskGroup() as group:
+            waits = [group.create_task(self._replica.ready_or_ended()), group.create_task(self._stop.wait())]
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            for wait in waits:
+                wait.cancel()
 
     async def run_worker(self) -> None:
         try:

@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 from litestar import Litestar
 
+from headrace.apps.gateway.protocol import BoundedHttpProtocol
 from headrace.schema.settings import GatewaySettings, SettingsError
 
 BACKLOG = 2048
@@ -72,7 +73,7 @@ class GatewayServer(uvicorn.Server):
 def build_server(app: Litestar, settings: GatewaySettings) -> GatewayServer:
     """Return a server that is not running yet."""
     options: dict[str, Any] = {
-        "http": "httptools",
+        "http": BoundedHttpProtocol,
         "loop": "none",
         "ws": "none",
         "lifespan": "on",

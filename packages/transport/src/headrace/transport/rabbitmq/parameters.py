@@ -41,6 +41,8 @@ def build_parameters(settings: BrokerSettings, *, name: str) -> pika.URLParamete
 
 def check_url(settings: BrokerSettings) -> None:
     """Raise ValueError, naming the setting, unless the URL can be used."""
+    if not settings.url.startswith(("amqp://", "amqps://")):
+        raise ValueError(f"broker.url: {describe_broker(settings)} is neither memory:// nor amqp://HOST:PORT/VHOST")
     build_parameters(settings, name="check")
 
 

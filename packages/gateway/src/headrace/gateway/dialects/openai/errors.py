@@ -27,8 +27,10 @@ class OpenAIDialect:
 def to_body(failure: Failure) -> OpenAIErrorBody:
     """Return a failure in OpenAI's words. A code that OpenAI has no word for keeps ours."""
     code = failure.reason or _CODES.get(failure.code, failure.code)
+    # What an engine finds wrong is named by the native path; here the same field stands at the top of the body.
+    param = failure.param.removeprefix("generation_parameters.") if failure.param else None
     return OpenAIErrorBody(
-        OpenAIErrorDetail(message=failure.message, type=_type_of(failure.status), param=failure.param, code=code)
+        OpenAIErrorDetail(message=failure.message, type=_type_of(failure.status), param=param, code=code)
     )
 
 
