@@ -85,15 +85,15 @@ unit *arguments: _synced
 contract *arguments: _synced
     {{ run }} pytest tests/contract "$@"
 
-# Real RabbitMQ, Redis and vLLM, started and stopped by the tests
+# Real RabbitMQ, Redis and vLLM, started and stopped by the tests; two files at a time, since most of it is waiting
 [group('test')]
 integration *arguments: _synced
-    {{ run }} pytest tests/integration "$@"
+    {{ run }} pytest tests/integration -n 2 --dist loadfile "$@"
 
 # As a user would: the commands, over HTTP, with the official client
 [group('test')]
 e2e *arguments: _synced
-    {{ run }} pytest tests/e2e "$@"
+    {{ run }} pytest tests/e2e -n 2 --dist loadfile "$@"
 
 # Put files in the form that `just check` wants
 [group('test')]

@@ -21,7 +21,7 @@ step_seconds = 0.005
 [[rules]]
 when = "slow start"
 tokens = 10
-first_token_seconds = 2.0
+first_token_seconds = 3.0
 
 [[rules]]
 when = "long"
@@ -77,6 +77,8 @@ class Deployment:
                 "HEADRACE_ENGINE_KIND": "scripted",
                 "HEADRACE_ENGINE_SCRIPT": "script.toml",
                 "HEADRACE_LOG_FORMAT": "json",
+                # Long before the slowest first token, so that a test can tell that a stream has begun.
+                "HEADRACE_GATEWAY_HEADER_WAIT_SECONDS": "0.2",
             }
         )
         self._count = 0
