@@ -13,6 +13,7 @@ from headrace.models.tiny import TINY_MODEL_NAME, TINY_ORIGIN, write_tiny_model
 
 DEMO_SOURCE = f"demo:{DEMO_MODEL_NAME}"
 TINY_SOURCE = "tiny:random"
+S3_PREFIX = "s3://"
 
 _GENERATED_PREFIXES = ("demo:", "tiny:")
 
@@ -23,7 +24,8 @@ def resolve_weights(source: str, *, cache_folder: Path, on_progress: ProgressCal
     Blocks for as long as a fetch takes: call it before there is an event loop.
 
     Args:
-        source: The model setting: `demo:smollm2-135m-instruct`, `tiny:random`, or the path of a folder.
+        source: The model setting: `demo:smollm2-135m-instruct`, `tiny:random`, `s3://BUCKET/FOLDER`, or the path of a
+            folder.
         cache_folder: Where models that we make are kept, each in a folder of its own.
         on_progress: Told about each step.
 
@@ -35,10 +37,25 @@ def resolve_weights(source: str, *, cache_folder: Path, on_progress: ProgressCal
     if source == TINY_SOURCE:
         folder = cache_folder / TINY_MODEL_NAME
         return ensure_model_folder(folder, TINY_ORIGIN, fill=write_tiny_model, on_progress=on_progress)
+    if source.startswith(S3_PREFIX):
+        return _resolve_s3(source, cache_folder, on_progress)
     if source.startswith(_GENERATED_PREFIXES):
         message = f"the model setting {source!r} is not known; {DEMO_SOURCE} and {TINY_SOURCE} are"
         raise WeightsError(message)
     return _check_local_folder(source)
+
+
+def _resolve_s3(source: str, cache_folder: Path, on_progress: ProgressCallback) -> Path:
+    # boto3 takes a third of a second to import, and most sources do not need it.
+    from headrace.models.s3 import S3Location, fetch_from_s3
+
+    location = S3Location.parse(source)
+    return ensure_model_folder(
+        cache_folder / location.folder_name,
+        location.origin,
+        fill=lambda folder: fetch_from_s3(location, folder, on_progress=on_progress),
+        on_progress=on_progress,
+    )
 
 
 def _check_local_folder(source: str) -> Path:

@@ -188,7 +188,10 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
 
     weights: Annotated[
         str,
-        Meta(description="A folder with safetensors, or `demo:smollm2-135m-instruct`, or `tiny:random` (for tests)."),
+        Meta(
+            description="A folder with safetensors, or `s3://BUCKET/FOLDER` (fetched once to this node), or "
+            "`demo:smollm2-135m-instruct`, or `tiny:random` (for tests)."
+        ),
     ]
     engine: Annotated[
         Literal["default", "vllm", "scripted"],
