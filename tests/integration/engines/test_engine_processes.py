@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,6 @@ from headrace.models import write_tiny_model
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(find_spec("vllm") is None, reason="vLLM is not installed"),
 ]
 
 START_SECONDS = 150.0
