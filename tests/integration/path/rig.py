@@ -79,7 +79,7 @@ class Rig:
         self.harness = harness
         self.model = fresh_name("model")
         self.transport = harness.scheduler_side([self.model])
-        self.scheduler = Scheduler(self.transport, models=[self.model], settings=SchedulerSettings())
+        self.scheduler = Scheduler(self.transport, models={self.model: self.model}, settings=SchedulerSettings())
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
 

@@ -8,7 +8,7 @@ import pytest
 from msgspec import Struct, structs
 
 from headrace.gateway.dialects.native import wire as native
-from headrace.gateway.dialects.openai import wire as openai
+from headrace.gateway.dialects.openai.chat import wire as openai
 from headrace.schema.errors import ErrorCode
 from headrace.schema.request import GenerationParameters, OutputFlags
 

@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from headrace.gateway.dialects.openai.parse import OpenAIParser
-from headrace.gateway.dialects.openai.wire import IGNORED_FIELDS, UNSUPPORTED_FIELDS, ChatCompletionBody
+from headrace.gateway.dialects.openai.chat.parse import OpenAIParser
+from headrace.gateway.dialects.openai.chat.wire import IGNORED_FIELDS, UNSUPPORTED_FIELDS, ChatCompletionBody
 from headrace.gateway.failure import Failure, failure_of_error
 from headrace.schema.errors import HeadraceError
 from headrace.schema.messages import Message, TextPart

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from headrace.gateway.answer import AnswerFold
 from headrace.gateway.dialects.base import Rendering
 from headrace.gateway.dialects.native.stream import NativeRendering
-from headrace.gateway.dialects.openai.stream import OpenAIRendering
+from headrace.gateway.dialects.openai.chat.stream import OpenAIRendering
 from headrace.scheduler.base import Submission
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import (

@@ -57,7 +57,7 @@ def observer() -> _Observer:
 @pytest.fixture
 async def scheduler(transport: RecordingSchedulerTransport, observer: _Observer) -> AsyncIterator[Scheduler]:
     settings = SchedulerSettings(publish_wait_seconds=0.05, max_in_flight=2, default_priority=4)
-    scheduler = Scheduler(transport, models=["m"], settings=settings, observers=[observer])
+    scheduler = Scheduler(transport, models={"m": "m"}, settings=settings, observers=[observer])
     await scheduler.start()
     yield scheduler
     await scheduler.close()

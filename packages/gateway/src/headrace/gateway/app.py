@@ -60,11 +60,12 @@ def create_app(parts: GatewayParts) -> Litestar:
     operations = make_operations_routes(
         checks=parts.checks, draining=parts.draining, metrics=parts.metrics, version=parts.version
     )
+    edge = FailureEdge(native=native, openai=openai, prefixes={"/v1/generations": native}, observers=observers)
     key = parts.settings.api_key
     return Litestar(
         [*make_openai_routes(desk, openai), *make_native_routes(desk, native), *operations],
         guards=[KeyGuard(key).check] if key else [],
-        exception_handlers={Exception: FailureEdge(native=native, openai=openai, observers=observers).answer},
+        exception_handlers={Exception: edge.answer},
         # Bodies are read by us, up to our own limit; logs are set up by the process; the description is our own.
         request_max_body_size=None,
         logging_config=None,

@@ -17,7 +17,8 @@ from headrace.gateway.sse import EventStreamResponse
 from headrace.gateway.whole import WholeResponse
 from headrace.scheduler.base import GenerationSource, Submission
 from headrace.schema.errors import ErrorCode, HeadraceError
-from headrace.schema.settings import GatewaySettings, ModelSettings
+from headrace.schema.request import ChatCompletionRequest
+from headrace.schema.settings import GatewaySettings, ModelSettings, served_names
 
 REQUEST_ID_STATE = "headrace_request_id"
 
@@ -25,9 +26,12 @@ REQUEST_ID_STATE = "headrace_request_id"
 class Desk:
     """Takes generation calls.
 
+    Attributes:
+        deployments: every served name, with the model whose workers answer to it.
+
     Args:
         source: runs them.
-        models: the served names.
+        models: the models, by name.
         settings: limits and waits.
         max_timeout_seconds: most that a call may ask for.
         draining: whether new ones are refused.
@@ -44,7 +48,8 @@ class Desk:
         draining: Draining,
         observers: Sequence[GatewayObserver],
     ) -> None:
-        self.models = models
+        self.deployments = served_names(models)
+        self._models = models
         self._source = source
         self._settings = settings
         self._max_timeout_seconds = max_timeout_seconds
@@ -63,8 +68,7 @@ class Desk:
         http.scope["state"][REQUEST_ID_STATE] = request_id
         self._draining.refuse_if_begun()
         parsed = parse(await read_body(http, limit_bytes=self._settings.body_limit_bytes))
-        if parsed.request.model not in self.models:
-            raise model_not_found(parsed.request.model)
+        self._check_model(parsed.request)
         submission = Submission(
             request_id=request_id,
             request=parsed.request,
@@ -78,6 +82,25 @@ class Desk:
         if parsed.stream:
             return EventStreamResponse(call, self._source, self._settings)
         return WholeResponse(call, self._source)
+
+    def _check_model(self, request: ChatCompletionRequest) -> None:
+        deployment = self.deployments.get(request.model)
+        if deployment is None:
+            raise model_not_found(request.model)
+        embeds = self._models[deployment].task == "embed"
+        if embeds != (request.embedding is not None):
+            makes = "makes embeddings, and does not answer" if embeds else "answers, and makes no embeddings"
+            raise HeadraceError(ErrorCode.INVALID_REQUEST, f"the model '{request.model}' {makes}", param="model")
+
+    def find_model(self, name: str) -> ModelSettings:
+        """Return the settings of the model behind a served name.
+
+        Raises:
+            HeadraceError: `model_not_found`.
+        """
+        if name not in self.deployments:
+            raise model_not_found(name)
+        return self._models[self.deployments[name]]
 
     def cancel(self, request_id: str) -> None:
         """Cancel a generation.

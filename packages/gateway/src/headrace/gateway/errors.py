@@ -1,6 +1,6 @@
 """The one edge where whatever went wrong becomes an HTTP answer, in the shape of the API that was spoken."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from litestar import Response
 from litestar.exceptions import HTTPException
@@ -29,14 +29,18 @@ class FailureEdge:
     """Answers exceptions.
 
     Args:
-        native: the shape of the native routes, and of all outside `/v1`.
-        openai: the shape of the others below `/v1`.
+        native: the shape of all outside `/v1`.
+        openai: the shape of what is below `/v1` and not in `prefixes`.
+        prefixes: the shapes of routes below `/v1`, by the path that they begin with.
         observers: are told of requests that never became a generation.
     """
 
-    def __init__(self, *, native: Dialect, openai: Dialect, observers: Sequence[GatewayObserver]) -> None:
+    def __init__(
+        self, *, native: Dialect, openai: Dialect, prefixes: Mapping[str, Dialect], observers: Sequence[GatewayObserver]
+    ) -> None:
         self._native = native
         self._openai = openai
+        self._prefixes = prefixes
         self._observers = observers
 
     def answer(self, request: HttpRequest, error: Exception) -> Response[bytes]:
@@ -56,8 +60,10 @@ class FailureEdge:
         )
 
     def _dialect_of(self, path: str) -> Dialect:
-        is_openai = path.startswith("/v1/") and path != "/v1/generations" and not path.startswith("/v1/generations/")
-        return self._openai if is_openai else self._native
+        for prefix, dialect in self._prefixes.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                return dialect
+        return self._openai if path.startswith("/v1/") else self._native
 
     def _failure_of(self, request: HttpRequest, error: Exception, request_id: str | None) -> Failure:
         match error:

@@ -70,7 +70,7 @@ class StrictReader(Generic[T]):
         if (path := find_unknown_key(value, self._info)) is not None:
             raise RequestRefusedError(f"unknown parameter: '{path}'", reason="unknown_parameter", param=path)
         try:
-            return msgspec.convert(value, self._kind)
+            return msgspec.convert(value, self._kind, str_keys=True)
         except msgspec.ValidationError as error:
             raise explain(error) from None
 

@@ -17,6 +17,8 @@ from headrace.schema.events import (
     GenerationFinished,
     GenerationQueued,
     GenerationStarted,
+    PromptEchoed,
+    PromptEmbedded,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
@@ -53,8 +55,7 @@ class Mailbox:
         self.failure: GenerationFailed | None = None
         self.usage: Usage | None = None
         self._next_offset = 0
-        self._started: set[int] = set()
-        self._finished: set[int] = set()
+        self._said: set[tuple[type[Event], int]] = set()
         self._has_started = False
         self._has_text = False
         self._ended = False
@@ -123,13 +124,11 @@ class Mailbox:
                 if not self._has_started:
                     self._has_started = True
                     self._pending.append(event)
-            case SequenceStarted(index=index):
-                if index not in self._started:
-                    self._started.add(index)
-                    self._pending.append(event)
-            case SequenceFinished(index=index):
-                if index not in self._finished:
-                    self._finished.add(index)
+            case SequenceStarted() | SequenceFinished() | PromptEchoed() | PromptEmbedded():
+                # A further attempt says the same once more.
+                key = (type(event), event.index)
+                if key not in self._said:
+                    self._said.add(key)
                     self._pending.append(event)
             case GenerationFinished(usage=usage):
                 self._end(event, usage, unfinished="error")
@@ -142,8 +141,10 @@ class Mailbox:
                 assert_never(event)
 
     def _end(self, event: Event, usage: Usage | None, *, unfinished: FinishReason) -> None:
-        for index in sorted(self._started - self._finished):
-            self._pending.append(SequenceFinished(index, unfinished))
+        started = sorted(index for kind, index in self._said if kind is SequenceStarted)
+        for index in started:
+            if (SequenceFinished, index) not in self._said:
+                self._pending.append(SequenceFinished(index, unfinished))
         self.usage = usage
         self._pending.append(event)
         self._ended = True

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -10,11 +10,11 @@ from headrace.scheduler.base import Submission
 from headrace.scheduler.generation import MailboxGeneration
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
+from headrace.schema.checks import check_request
 from headrace.schema.codec import CodecError
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import AttemptQuery, GenerationStarted, ReplyItem, StreamChunk
-from headrace.schema.request import check_request
 from headrace.schema.settings import SchedulerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import SchedulerTransport, TransportUnavailableError
@@ -37,7 +37,7 @@ class Scheduler:
 
     Args:
         transport: how tasks leave and chunks come back. The scheduler starts and closes it.
-        models: the served names.
+        models: the served names, each with the model whose workers answer to it.
         settings: timeouts and limits.
         observers: who gets the facts.
         clock: Unix seconds.
@@ -47,7 +47,7 @@ class Scheduler:
         self,
         transport: SchedulerTransport,
         *,
-        models: Collection[str],
+        models: Mapping[str, str],
         settings: SchedulerSettings,
         observers: Sequence[SchedulerObserver] = (),
         clock: Callable[[], float] = time.time,
@@ -81,7 +81,8 @@ class Scheduler:
         request = submission.request
         if self._is_closing:
             raise HeadraceError(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
-        if request.model not in self._models:
+        deployment = self._models.get(request.model)
+        if deployment is None:
             raise HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model {request.model!r} does not exist", param="model")
         check_request(request)
         if len(self._entries) >= self._settings.max_in_flight:
@@ -98,6 +99,7 @@ class Scheduler:
             deadline=now + timeout,
             priority=self._settings.default_priority if submission.priority is None else submission.priority,
             request=request,
+            deployment="" if deployment == request.model else deployment,
         )
         return self._open(task)
 
@@ -114,7 +116,9 @@ class Scheduler:
         return address
 
     def _open(self, task: GenerationTask) -> MailboxGeneration:
-        mailbox = Mailbox(task.request_id, model=task.request.model, reply_address=task.reply_address)
+        mailbox = Mailbox(
+            task.request_id, model=task.deployment or task.request.model, reply_address=task.reply_address
+        )
         try:
             self._transport.publish_task(task)
         except TransportUnavailableError as error:

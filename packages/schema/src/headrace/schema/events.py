@@ -23,11 +23,13 @@ class Usage(Struct, frozen=True, array_like=True, gc=False):
         input_tokens: tokens of the prompt, counted once however many sequences there are.
         output_tokens: tokens that were sampled.
         cached_tokens: how many of the input tokens came from the engine's prefix cache.
+        reasoning_tokens: how many of the output tokens were reasoning.
     """
 
     input_tokens: int
     output_tokens: int
     cached_tokens: int = 0
+    reasoning_tokens: int = 0
 
 
 class Timings(Struct, frozen=True, array_like=True, gc=False):
@@ -42,6 +44,40 @@ class Timings(Struct, frozen=True, array_like=True, gc=False):
     queue_seconds: float
     first_token_seconds: float
     total_seconds: float
+
+
+class TokenLogprob(Struct, frozen=True, array_like=True, gc=False):
+    """A token with its log probability.
+
+    Attributes:
+        token_id: its id.
+        text: it as text; where it is a part of a character, what a decoder makes of that part alone.
+        logprob: natural logarithm of its probability, at most 0; -9999.0 stands for none at all.
+        raw: its bytes, where they are known.
+        top: the likeliest tokens of its place, the likeliest first.
+    """
+
+    token_id: int
+    text: str
+    logprob: float
+    raw: bytes | None = None
+    top: "tuple[TokenLogprob, ...]" = ()
+
+
+class ToolCallDelta(Struct, frozen=True, array_like=True, gc=False):
+    """What a tool call grew by.
+
+    Attributes:
+        index: which call of its sequence, counted from 0. A call begins after the one before it is whole.
+        arguments: the next piece of its arguments, which are JSON as the model writes it.
+        id: in the first delta of a call only: what its result will refer to.
+        name: in the first delta of a call only: the tool.
+    """
+
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
 
 
 class GenerationQueued(Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -81,11 +117,17 @@ class SequenceDelta(Struct, frozen=True, array_like=True, tag=4, gc=False):
         index: the sequence.
         text: whole characters only; a token that ends inside a character waits for the next.
         token_ids: the ids of the new tokens, where `output.token_ids` asked for them.
+        logprobs: of the new tokens, where `output.logprobs` asked for them.
+        reasoning: what it thought before it said `text`, where `output.reasoning` asked for it.
+        tool_calls: what its tool calls grew by, after `text`.
     """
 
     index: int
     text: str
     token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[TokenLogprob, ...] | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallDelta, ...] = ()
 
 
 class SequenceFinished(Struct, frozen=True, array_like=True, tag=5, gc=False):
@@ -129,6 +171,35 @@ class GenerationFailed(Struct, frozen=True, array_like=True, tag=7, gc=False):
     param: str | None = None
 
 
+class PromptEchoed(Struct, frozen=True, array_like=True, tag=8, gc=False):
+    """A prompt as the engine saw it, where `output.prompt` asked for it; before any sequence of that prompt starts.
+
+    Attributes:
+        index: which prompt.
+        text: its text.
+        token_ids: its tokens.
+        logprobs: of its tokens, where `output.prompt_logprobs` asked for them. The first token, which follows nothing,
+            has None.
+    """
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[TokenLogprob | None, ...] | None = None
+
+
+class PromptEmbedded(Struct, frozen=True, array_like=True, tag=9, gc=False):
+    """The embedding of a prompt.
+
+    Attributes:
+        index: which prompt.
+        vector: little-endian 32-bit floats.
+    """
+
+    index: int
+    vector: bytes
+
+
 Event = (
     GenerationQueued
     | GenerationStarted
@@ -137,6 +208,8 @@ Event = (
     | SequenceFinished
     | GenerationFinished
     | GenerationFailed
+    | PromptEchoed
+    | PromptEmbedded
 )
 
 

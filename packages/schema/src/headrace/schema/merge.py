@@ -5,14 +5,17 @@ its answer and not by the number of events.
 """
 
 from collections.abc import Sequence
+from itertools import groupby
 
-from headrace.schema.events import Event, SequenceDelta
+from headrace.schema.events import Event, SequenceDelta, ToolCallDelta
 
 
 def merge_deltas(events: Sequence[Event]) -> list[Event]:
     """Return the same stream in fewer events: the deltas of a sequence become one where nothing else lies between.
 
     Deltas of different sequences may pass each other, which no reader can see; nothing passes another kind of event.
+    Inside a sequence reasoning, text and tool calls keep their order: a delta says them in this one, so what comes in
+    another begins a new delta.
     """
     merged: list[Event] = []
     run: dict[int, list[SequenceDelta]] = {}
@@ -27,14 +30,62 @@ def merge_deltas(events: Sequence[Event]) -> list[Event]:
 
 
 def _close_run(run: dict[int, list[SequenceDelta]], merged: list[Event]) -> None:
-    merged.extend(deltas[0] if len(deltas) == 1 else _join(deltas) for deltas in run.values())
+    for deltas in run.values():
+        merged.extend(deltas if len(deltas) == 1 else _merge_run(deltas))
     run.clear()
+
+
+def _merge_run(deltas: Sequence[SequenceDelta]) -> list[SequenceDelta]:
+    """Merge the deltas of one sequence."""
+    groups: list[list[SequenceDelta]] = []
+    reached = 0
+    for delta in deltas:
+        if groups and reached <= _first_kind(delta):
+            groups[-1].append(delta)
+        else:
+            groups.append([delta])
+            reached = 0
+        reached = max(reached, _last_kind(delta))
+    return [group[0] if len(group) == 1 else _join(group) for group in groups]
+
+
+def _first_kind(delta: SequenceDelta) -> int:
+    """Return the first kind of content in a delta: 0 reasoning, 1 text, 2 tool calls; 3 for none of them."""
+    if delta.reasoning:
+        return 0
+    if delta.text:
+        return 1
+    return 2 if delta.tool_calls else 3
+
+
+def _last_kind(delta: SequenceDelta) -> int:
+    if delta.tool_calls:
+        return 2
+    return 1 if delta.text else 0
 
 
 def _join(deltas: Sequence[SequenceDelta]) -> SequenceDelta:
     token_ids = [delta.token_ids for delta in deltas if delta.token_ids is not None]
+    logprobs = [delta.logprobs for delta in deltas if delta.logprobs is not None]
+    calls = [call for delta in deltas for call in delta.tool_calls]
     return SequenceDelta(
         index=deltas[0].index,
-        text="".join(delta.text for delta in deltas),
+        text="".join([delta.text for delta in deltas]),
         token_ids=tuple(token for ids in token_ids for token in ids) if token_ids else None,
+        logprobs=tuple(item for items in logprobs for item in items) if logprobs else None,
+        reasoning="".join([delta.reasoning for delta in deltas]),
+        tool_calls=_join_calls(calls) if len(calls) > 1 else tuple(calls),
     )
+
+
+def _join_calls(calls: Sequence[ToolCallDelta]) -> tuple[ToolCallDelta, ...]:
+    """Join the pieces of each call; calls come one after the other."""
+    joined: list[ToolCallDelta] = []
+    for index, group in groupby(calls, key=_index_of):
+        pieces = list(group)
+        joined.append(ToolCallDelta(index, "".join([p.arguments for p in pieces]), pieces[0].id, pieces[0].name))
+    return tuple(joined)
+
+
+def _index_of(call: ToolCallDelta) -> int:
+    return call.index

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
+from headrace.schema.names import task_queue_name
 from headrace.schema.request import ChatCompletionRequest
 
 MAX_PRIORITY = 9
@@ -21,6 +22,8 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
         deadline: when it is worth nothing any more, Unix seconds.
         priority: 0 to 9, the higher the sooner.
         request: what to generate.
+        deployment: the model whose workers run it, where that is not `request.model`: an adapter has no workers of its
+            own.
     """
 
     request_id: str
@@ -29,3 +32,9 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deadline: float
     request: ChatCompletionRequest
     priority: Priority = 5
+    deployment: str = ""
+
+    @property
+    def queue(self) -> str:
+        """The task queue that it travels through."""
+        return task_queue_name(self.deployment or self.request.model)

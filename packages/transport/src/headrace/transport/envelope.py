@@ -12,7 +12,7 @@ from dramatiq.encoder import Encoder
 from dramatiq.errors import DecodeError
 
 from headrace.schema.codec import encode_task
-from headrace.schema.names import GENERATE_ACTOR, task_queue_name
+from headrace.schema.names import GENERATE_ACTOR
 from headrace.schema.task import GenerationTask
 
 _encoder = msgspec.msgpack.Encoder()
@@ -42,7 +42,7 @@ def use_msgpack_envelopes() -> None:
 def build_envelope(task: GenerationTask) -> bytes:
     """Return the bytes of the dramatiq message that carries a task to the `generate` actor of its model's queue."""
     message = dramatiq.Message[None](
-        queue_name=task_queue_name(task.request.model),
+        queue_name=task.queue,
         actor_name=GENERATE_ACTOR,
         args=(encode_task(task),),
         kwargs={},

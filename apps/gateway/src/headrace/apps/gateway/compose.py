@@ -20,7 +20,7 @@ from headrace.gateway.metrics import GatewayMetrics
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.errors import ErrorCode
-from headrace.schema.settings import Settings, SettingsError
+from headrace.schema.settings import Settings, SettingsError, served_names
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport
 from headrace.transport.redis import RedisProbe
@@ -69,7 +69,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
     registry = CollectorRegistry()
     scheduler = Scheduler(
         transport,
-        models=settings.models,
+        models=served_names(settings.models),
         settings=settings.scheduler,
         observers=[SchedulerMetrics(registry)],
     )

@@ -13,6 +13,7 @@ from headrace.schema.settings.model import (
     Settings,
     StorageSettings,
     WorkerSettings,
+    served_names,
 )
 
 __all__ = [
@@ -30,4 +31,5 @@ __all__ = [
     "StorageSettings",
     "WorkerSettings",
     "load_settings",
+    "served_names",
 ]

@@ -200,7 +200,18 @@ class _Loader:
                 self.problems.append(f"{origin}: models.{name}.weights is missing: say where its weights are")
                 continue
             models[name] = self._convert(f"models.{name}", {**base, **table}, ModelSettings)
+        self._check_adapters(models)
         return Settings(**sections, models=models)
+
+    def _check_adapters(self, models: Mapping[str, ModelSettings]) -> None:
+        taken = dict.fromkeys(models, "a model")
+        for name, model in models.items():
+            for adapter in model.adapters:
+                path = f"models.{name}.adapters"
+                if adapter in taken:
+                    origin = self._origins.get(path, "default")
+                    self.problems.append(f"{origin}: {path}: the name {adapter} is already that of {taken[adapter]}")
+                taken[adapter] = f"an adapter of {name}"
 
     def _convert(self, section: str, table: Table, struct: type[Struct]) -> Any:
         fields = get_type_hints(struct, include_extras=True)

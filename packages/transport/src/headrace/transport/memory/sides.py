@@ -46,7 +46,7 @@ class MemorySchedulerTransport:
         """Queue a task."""
         if self._receiver is None:
             raise TransportUnavailableError("the memory transport is closed")
-        queue = self._hub.queues.get(task_queue_name(task.request.model))
+        queue = self._hub.queues.get(task.queue)
         if queue is None:
             reject = self._receiver.reject_task
             asyncio.get_running_loop().call_soon(reject, task.request_id, "the model has no task queue")

@@ -117,7 +117,7 @@ class RabbitmqSchedulerTransport:
             raise TransportUnavailableError("RabbitMQ is not connected")
         channel.basic_publish(
             exchange="",
-            routing_key=task_queue_name(task.request.model),
+            routing_key=task.queue,
             body=build_envelope(task),
             properties=pika.BasicProperties(
                 delivery_mode=PERSISTENT, priority=task.priority, message_id=task.request_id

@@ -4,7 +4,8 @@ from headrace.gateway.dialects.base import ParsedCall
 from headrace.gateway.dialects.native.stream import NativeRendering
 from headrace.gateway.dialects.native.wire import GenerationBody
 from headrace.gateway.strict import StrictReader, decode_object
-from headrace.schema.request import ChatCompletionRequest, check_request
+from headrace.schema.checks import check_request
+from headrace.schema.request import ChatCompletionRequest
 
 
 class NativeParser:
@@ -21,10 +22,7 @@ class NativeParser:
         """
         wire = self._reader.read(decode_object(body))
         request = ChatCompletionRequest(
-            model=wire.model,
-            messages=wire.messages,
-            generation_parameters=wire.generation_parameters,
-            output=wire.output,
+            **{name: getattr(wire, name) for name in ChatCompletionRequest.__struct_fields__}
         )
         check_request(request)
         return ParsedCall(request=request, rendering=NativeRendering, stream=wire.stream)

@@ -1,8 +1,20 @@
 """Values of the schema in the words of the native API."""
 
-from headrace.gateway.answer import Answer
-from headrace.gateway.dialects.native.wire import GenerationAnswer, TimingSeconds, TokenUsage, WholeSequence
-from headrace.schema.events import Timings, Usage
+import struct
+from collections.abc import Sequence
+
+from headrace.gateway.answer import Answer, SequenceAnswer
+from headrace.gateway.dialects.native.wire import (
+    EchoedPrompt,
+    Embedding,
+    GenerationAnswer,
+    Logprob,
+    TimingSeconds,
+    TokenUsage,
+    ToolCallPiece,
+    WholeSequence,
+)
+from headrace.schema.events import PromptEchoed, PromptEmbedded, Timings, TokenLogprob, ToolCallDelta, Usage
 from headrace.schema.request import OutputFlags
 
 
@@ -11,7 +23,10 @@ def to_usage(usage: Usage | None, output: OutputFlags) -> TokenUsage | None:
     if usage is None or not output.usage:
         return None
     return TokenUsage(
-        input_tokens=usage.input_tokens, output_tokens=usage.output_tokens, cached_tokens=usage.cached_tokens
+        input_tokens=usage.input_tokens,
+        output_tokens=usage.output_tokens,
+        cached_tokens=usage.cached_tokens,
+        reasoning_tokens=usage.reasoning_tokens,
     )
 
 
@@ -26,21 +41,68 @@ def to_timings(timings: Timings | None, output: OutputFlags) -> TimingSeconds | 
     )
 
 
+def to_logprobs(logprobs: Sequence[TokenLogprob] | None) -> tuple[Logprob, ...] | None:
+    """Return the log probabilities of tokens, where there are any."""
+    return None if logprobs is None else tuple(_to_logprob(item) for item in logprobs)
+
+
+def _to_logprob(item: TokenLogprob) -> Logprob:
+    return Logprob(
+        token_id=item.token_id,
+        text=item.text,
+        logprob=item.logprob,
+        bytes=None if item.raw is None else tuple(item.raw),
+        top=tuple(_to_logprob(other) for other in item.top),
+    )
+
+
+def to_tool_calls(calls: Sequence[ToolCallDelta]) -> tuple[ToolCallPiece, ...]:
+    """Return what tool calls grew by."""
+    return tuple(
+        ToolCallPiece(index=call.index, id=call.id, name=call.name, arguments=call.arguments) for call in calls
+    )
+
+
+def to_prompt(event: PromptEchoed) -> EchoedPrompt:
+    """Return a prompt as the engine saw it."""
+    return EchoedPrompt(
+        index=event.index, text=event.text, token_ids=event.token_ids, logprobs=to_prompt_logprobs(event)
+    )
+
+
+def to_prompt_logprobs(event: PromptEchoed) -> tuple[Logprob | None, ...] | None:
+    """Return the log probabilities of a prompt's tokens; the first has none."""
+    if event.logprobs is None:
+        return None
+    return tuple(None if item is None else _to_logprob(item) for item in event.logprobs)
+
+
+def to_vector(event: PromptEmbedded) -> tuple[float, ...]:
+    """Return the numbers of an embedding."""
+    return struct.unpack(f"<{len(event.vector) // 4}f", event.vector)
+
+
 def to_whole_answer(answer: Answer, *, request_id: str, model: str, output: OutputFlags) -> GenerationAnswer:
     """Return the body of a whole answer."""
     return GenerationAnswer(
         id=request_id,
         model=model,
-        sequences=tuple(
-            WholeSequence(
-                index=sequence.index,
-                text=sequence.text,
-                finish_reason=sequence.finish_reason,
-                stop_sequence=sequence.stop_sequence,
-                token_ids=sequence.token_ids if output.token_ids else None,
-            )
-            for sequence in answer.sequences
-        ),
+        sequences=tuple(_to_sequence(sequence, output) for sequence in answer.sequences),
         usage=to_usage(answer.usage, output),
         timings=to_timings(answer.timings, output),
+        prompts=tuple(to_prompt(prompt) for prompt in answer.prompts) if output.prompt else (),
+        embeddings=tuple(Embedding(index=item.index, vector=to_vector(item)) for item in answer.embeddings),
+    )
+
+
+def _to_sequence(sequence: SequenceAnswer, output: OutputFlags) -> WholeSequence:
+    return WholeSequence(
+        index=sequence.index,
+        text=sequence.text,
+        finish_reason=sequence.finish_reason,
+        stop_sequence=sequence.stop_sequence,
+        token_ids=sequence.token_ids if output.token_ids else None,
+        reasoning=sequence.reasoning if output.reasoning else None,
+        tool_calls=sequence.tool_calls,
+        logprobs=to_logprobs(sequence.logprobs) if output.logprobs else None,
     )

@@ -15,7 +15,15 @@ import msgspec
 from headrace.gateway.answer import Answer
 from headrace.gateway.dialects.native import wire
 from headrace.gateway.dialects.native.errors import to_detail
-from headrace.gateway.dialects.native.render import to_timings, to_usage, to_whole_answer
+from headrace.gateway.dialects.native.render import (
+    to_logprobs,
+    to_prompt_logprobs,
+    to_timings,
+    to_tool_calls,
+    to_usage,
+    to_vector,
+    to_whole_answer,
+)
 from headrace.gateway.failure import failure_of_event
 from headrace.gateway.frames import encode_text, encode_value
 from headrace.scheduler.base import Submission
@@ -25,6 +33,8 @@ from headrace.schema.events import (
     GenerationFinished,
     GenerationQueued,
     GenerationStarted,
+    PromptEchoed,
+    PromptEmbedded,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
@@ -44,6 +54,7 @@ class NativeRendering:
         self._output = submission.request.output
         self._head = f"event: {wire.EVENT_NAME}\nid: {submission.request_id}:".encode()
         self._position = 0
+        self._is_text_only = not (self._output.token_ids or self._output.reasoning or self._output.logprobs)
 
     def render_events(self, events: Sequence[Event]) -> bytes:
         """Return one frame with all of the events."""
@@ -62,11 +73,19 @@ class NativeRendering:
         return encode_value(self._to_wire(event))
 
     def _encode_delta(self, event: SequenceDelta) -> bytes:
-        text = encode_text(event.text)
-        if event.token_ids is None or not self._output.token_ids:
-            return b'{"type":"sequence_delta","index":%d,"text":%b}' % (event.index, text)
-        token_ids = msgspec.json.encode(event.token_ids)
-        return b'{"type":"sequence_delta","index":%d,"text":%b,"token_ids":%b}' % (event.index, text, token_ids)
+        if self._is_text_only and not event.tool_calls:
+            return b'{"type":"sequence_delta","index":%d,"text":%b}' % (event.index, encode_text(event.text))
+        output = self._output
+        return encode_value(
+            wire.SequenceDeltaEvent(
+                index=event.index,
+                text=event.text,
+                token_ids=event.token_ids if output.token_ids else None,
+                reasoning=event.reasoning if output.reasoning else "",
+                tool_calls=to_tool_calls(event.tool_calls),
+                logprobs=to_logprobs(event.logprobs) if output.logprobs else None,
+            )
+        )
 
     def _to_wire(
         self,
@@ -75,7 +94,9 @@ class NativeRendering:
         | SequenceStarted
         | SequenceFinished
         | GenerationFinished
-        | GenerationFailed,
+        | GenerationFailed
+        | PromptEchoed
+        | PromptEmbedded,
     ) -> wire.StreamEvent:
         output = self._output
         match event:
@@ -96,5 +117,11 @@ class NativeRendering:
             case GenerationFailed():
                 detail = to_detail(failure_of_event(event))
                 return wire.GenerationFailedEvent(error=detail, stage=event.stage, usage=to_usage(event.usage, output))
+            case PromptEchoed():
+                return wire.PromptEchoedEvent(
+                    index=event.index, text=event.text, token_ids=event.token_ids, logprobs=to_prompt_logprobs(event)
+                )
+            case PromptEmbedded():
+                return wire.PromptEmbeddedEvent(index=event.index, vector=to_vector(event))
             case _:
                 assert_never(event)

@@ -4,6 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headrace.gateway.answer import ToolCall
 from headrace.schema.events import FinishReason, Stage
 from headrace.schema.request import ChatCompletionRequest
 
@@ -24,6 +25,7 @@ class TokenUsage(Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cached_tokens: int
+    reasoning_tokens: int = 0
 
 
 class TimingSeconds(Struct, frozen=True, kw_only=True):
@@ -32,6 +34,25 @@ class TimingSeconds(Struct, frozen=True, kw_only=True):
     queue_seconds: float
     first_token_seconds: float
     total_seconds: float
+
+
+class Logprob(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A token with its log probability, and with the likeliest of its place where `output.top_logprobs` asked."""
+
+    token_id: int
+    text: str
+    logprob: float
+    bytes: tuple[int, ...] | None = None
+    top: "tuple[Logprob, ...]" = ()
+
+
+class ToolCallPiece(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a tool call grew by; `id` and `name` are in its first piece only."""
+
+    index: int
+    id: str | None = None
+    name: str | None = None
+    arguments: str = ""
 
 
 class ErrorDetail(Struct, frozen=True, kw_only=True):
@@ -64,6 +85,25 @@ class WholeSequence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     finish_reason: FinishReason
     stop_sequence: str | None = None
     token_ids: tuple[int, ...] | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[Logprob, ...] | None = None
+
+
+class EchoedPrompt(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A prompt as the engine saw it; the first token has no log probability."""
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...]
+    logprobs: tuple[Logprob | None, ...] | None = None
+
+
+class Embedding(Struct, frozen=True, kw_only=True):
+    """The embedding of a prompt."""
+
+    index: int
+    vector: tuple[float, ...]
 
 
 class GenerationAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,6 +114,8 @@ class GenerationAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     sequences: tuple[WholeSequence, ...]
     usage: TokenUsage | None = None
     timings: TimingSeconds | None = None
+    prompts: tuple[EchoedPrompt, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
 
 
 class Cancellation(Struct, frozen=True):
@@ -105,11 +147,22 @@ class SequenceStartedEvent(Struct, frozen=True, kw_only=True, tag_field="type", 
 
 
 class SequenceDeltaEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="sequence_delta"):
-    """A sequence grew. `token_ids` is there if `output.token_ids` was asked for."""
+    """A sequence grew: by reasoning, then text, then tool calls. The rest is there if `output` asked for it."""
 
     index: int
     text: str
     token_ids: tuple[int, ...] | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ToolCallPiece, ...] = ()
+    logprobs: tuple[Logprob, ...] | None = None
+
+
+class PromptEchoedEvent(EchoedPrompt, frozen=True, kw_only=True, tag_field="type", tag="prompt_echoed"):
+    """A prompt as the engine saw it."""
+
+
+class PromptEmbeddedEvent(Embedding, frozen=True, kw_only=True, tag_field="type", tag="prompt_embedded"):
+    """The embedding of a prompt."""
 
 
 class SequenceFinishedEvent(
@@ -147,6 +200,8 @@ StreamEvent = (
     | SequenceStartedEvent
     | SequenceDeltaEvent
     | SequenceFinishedEvent
+    | PromptEchoedEvent
+    | PromptEmbeddedEvent
     | GenerationFinishedEvent
     | GenerationFailedEvent
 )

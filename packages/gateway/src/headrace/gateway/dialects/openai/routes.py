@@ -6,9 +6,9 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from headrace.gateway.asgi import HttpRequest
-from headrace.gateway.desk import Desk, model_not_found
+from headrace.gateway.desk import Desk
+from headrace.gateway.dialects.openai.chat.parse import OpenAIParser
 from headrace.gateway.dialects.openai.errors import OpenAIDialect
-from headrace.gateway.dialects.openai.parse import OpenAIParser
 from headrace.gateway.dialects.openai.wire import Model, ModelList
 from headrace.schema.settings import ModelSettings
 
@@ -23,15 +23,13 @@ def make_openai_routes(desk: Desk, dialect: OpenAIDialect) -> list[HTTPRouteHand
 
     @get("/v1/models", sync_to_thread=False)
     def list_models() -> Response[ModelList]:
-        return Response(ModelList(data=tuple(_to_model(name, model) for name, model in desk.models.items())))
+        return Response(ModelList(data=tuple(_to_model(name, desk.find_model(name)) for name in desk.deployments)))
 
     # A path, since names of models have slashes in them.
     @get("/v1/models/{model_id:path}", sync_to_thread=False)
     def retrieve_model(model_id: FromPath[str]) -> Response[Model]:
         name = model_id.removeprefix("/")
-        if name not in desk.models:
-            raise model_not_found(name)
-        return Response(_to_model(name, desk.models[name]))
+        return Response(_to_model(name, desk.find_model(name)))
 
     return [create_chat_completion, list_models, retrieve_model]
 

@@ -10,14 +10,14 @@ from typing import assert_never
 import msgspec
 
 from headrace.gateway.answer import Answer
-from headrace.gateway.dialects.openai.errors import to_body
-from headrace.gateway.dialects.openai.render import (
+from headrace.gateway.dialects.openai.chat.render import (
     broken_sequence,
     to_chat_completion,
     to_completion_id,
     to_finish_reason,
-    to_usage,
 )
+from headrace.gateway.dialects.openai.errors import to_body
+from headrace.gateway.dialects.openai.render import to_usage
 from headrace.gateway.failure import Failure, failure_of_error, failure_of_event
 from headrace.gateway.frames import encode_text, encode_value
 from headrace.scheduler.base import Submission
@@ -27,6 +27,8 @@ from headrace.schema.events import (
     GenerationFinished,
     GenerationQueued,
     GenerationStarted,
+    PromptEchoed,
+    PromptEmbedded,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
@@ -86,7 +88,9 @@ class OpenAIRendering:
         | SequenceStarted
         | SequenceFinished
         | GenerationFinished
-        | GenerationFailed,
+        | GenerationFailed
+        | PromptEchoed
+        | PromptEmbedded,
     ) -> bytes:
         match event:
             case SequenceStarted():
@@ -97,7 +101,7 @@ class OpenAIRendering:
                 return self._finish(event)
             case GenerationFailed():
                 return _render_failure(failure_of_event(event))
-            case GenerationQueued() | GenerationStarted():
+            case GenerationQueued() | GenerationStarted() | PromptEchoed() | PromptEmbedded():
                 return b""
             case _:
                 assert_never(event)

@@ -10,8 +10,8 @@ from functools import partial
 from typing import Any
 
 from headrace.gateway.dialects.base import ParsedCall
-from headrace.gateway.dialects.openai.stream import OpenAIRendering
-from headrace.gateway.dialects.openai.wire import (
+from headrace.gateway.dialects.openai.chat.stream import OpenAIRendering
+from headrace.gateway.dialects.openai.chat.wire import (
     IGNORED_FIELDS,
     UNSUPPORTED_FIELDS,
     UNSUPPORTED_MESSAGE_FIELDS,
@@ -21,9 +21,10 @@ from headrace.gateway.dialects.openai.wire import (
 )
 from headrace.gateway.failure import RequestRefusedError
 from headrace.gateway.strict import StrictReader, decode_object
+from headrace.schema.checks import check_request
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.messages import Message, Role, TextPart
-from headrace.schema.request import ChatCompletionRequest, GenerationParameters, check_request
+from headrace.schema.request import ChatCompletionRequest, GenerationParameters
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 _SHOWN_LENGTH = 32

@@ -1,0 +1,91 @@
+"""The pieces of an OpenAPI description, for the modules that describe their own routes.
+
+Litestar describes what it decodes itself. It decodes nothing here, so that errors keep the shape of their dialect: the
+bodies are described by msgspec instead, with every limit, and a test holds the paths to the routes.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from headrace.gateway.headers import PRIORITY_HEADER, REQUEST_ID_HEADER, TIMEOUT_HEADER
+from headrace.schema.errors import ERROR_TABLE
+from headrace.schema.task import MAX_PRIORITY
+
+Schema = dict[str, Any]
+
+_REF = "#/components/schemas/{name}"
+_JSON = "application/json"
+_CALL_HEADERS: tuple[Schema, ...] = (
+    {
+        "name": TIMEOUT_HEADER,
+        "in": "header",
+        "description": "Most seconds that the call may take.",
+        "schema": {"type": "number", "exclusiveMinimum": 0},
+    },
+    {
+        "name": PRIORITY_HEADER,
+        "in": "header",
+        "description": "The higher the sooner.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
+    },
+)
+_REQUEST_ID = {REQUEST_ID_HEADER: {"description": "The id of the generation.", "schema": {"type": "string"}}}
+
+
+class Components:
+    """The schemas of all bodies.
+
+    Args:
+        kinds: the Structs of every body of every dialect.
+    """
+
+    def __init__(self, kinds: Sequence[type[Struct]]) -> None:
+        references, self.schemas = msgspec.json.schema_components(kinds, ref_template=_REF)
+        self._references: dict[type[Struct], Schema] = dict(zip(kinds, references, strict=True))
+
+    def of(self, kind: type[Struct]) -> Schema:
+        """Return the reference to a body's schema."""
+        return self._references[kind]
+
+
+def describe_generation(
+    *, operation_id: str, body: Schema, whole: Schema, frame: Schema, errors: Mapping[str, Schema]
+) -> Schema:
+    """Return a call that generates, whole or as a stream."""
+    answer: Schema = {
+        "description": "The whole answer, or with `stream` the data of each frame of the stream.",
+        "headers": _REQUEST_ID,
+        "content": {_JSON: {"schema": whole}, "text/event-stream": {"schema": frame}},
+    }
+    return {
+        "operationId": operation_id,
+        "parameters": list(_CALL_HEADERS),
+        "requestBody": {"required": True, "content": {_JSON: {"schema": body}}},
+        "responses": {"200": answer, **errors},
+    }
+
+
+def describe_read(operation_id: str, schema: Schema, errors: Mapping[str, Schema]) -> Schema:
+    """Return a call that is answered with one JSON body."""
+    return {"operationId": operation_id, "responses": {"200": describe_json("The answer.", schema), **errors}}
+
+
+def describe_json(description: str, schema: Schema) -> Schema:
+    """Return an answer with a JSON body."""
+    return {"description": description, "content": {_JSON: {"schema": schema}}}
+
+
+def describe_path_parameter(name: str, description: str) -> Schema:
+    """Return a parameter in the path."""
+    return {"name": name, "in": "path", "required": True, "description": description, "schema": {"type": "string"}}
+
+
+def describe_errors(schema: Schema) -> dict[str, Schema]:
+    """Return the error answers that every call may have, by status."""
+    codes: dict[int, Sequence[str]] = {}
+    for code, answer in ERROR_TABLE.items():
+        codes[answer.status] = [*codes.get(answer.status, ()), code.value]
+    return {str(status): describe_json(", ".join(codes[status]), schema) for status in sorted(codes)}
