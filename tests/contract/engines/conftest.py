@@ -1,7 +1,6 @@
 """One engine of each kind for the whole contract: a real one takes seconds to start."""
 
 from collections.abc import AsyncGenerator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -37,8 +36,6 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def made_vllm_engine(tiny_weights: Path) -> Engine:
     """Made outside of the event loop, as in production."""
-    if find_spec("vllm") is None:
-        pytest.skip("vLLM is not installed")
     return build_engine(
         _settings(),
         name="tiny",

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import sys
-from importlib.metadata import version
 from socket import socket
 
 import structlog
@@ -12,6 +11,7 @@ import uvloop
 
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
 from headrace.apps.gateway.server import check_exposure, open_socket
+from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
@@ -42,15 +42,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="headrace-gateway",
-        description="One Headrace gateway: the HTTP API, and the scheduler behind it.",
-        epilog="Every setting has an environment variable as well: see docs/operations.md.",
+    parser = make_process_parser(
+        "headrace-gateway",
+        "One Headrace gateway: the HTTP API, and the scheduler behind it.",
+        distribution="headrace-app-gateway",
     )
-    parser.add_argument("--config", metavar="FILE", help="settings file (default: headrace.toml, if it is there)")
     parser.add_argument("--host", metavar="ADDRESS", help="address to listen on (gateway.host)")
     parser.add_argument("--port", metavar="N", type=int, help="port to listen on (gateway.port)")
-    parser.add_argument("--version", action="version", version=version("headrace-app-gateway"))
     return parser.parse_args(argv)
 
 

@@ -4,7 +4,6 @@ import argparse
 import asyncio
 import os
 import sys
-from importlib.metadata import version
 
 import structlog
 import uvloop
@@ -12,6 +11,7 @@ from prometheus_client import CollectorRegistry, start_http_server
 
 from headrace.apps.worker.compose import find_weights, make_engine, make_worker_id
 from headrace.models import WeightsError
+from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
@@ -53,15 +53,13 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="headrace-worker",
-        description="One Headrace worker: takes requests for one model off the broker and runs them on an engine.",
-        epilog="Every setting has an environment variable as well: see docs/operations.md.",
+    parser = make_process_parser(
+        "headrace-worker",
+        "One Headrace worker: takes requests for one model off the broker and runs them on an engine.",
+        distribution="headrace-app-worker",
     )
-    parser.add_argument("--config", metavar="FILE", help="settings file (default: headrace.toml, if it is there)")
     parser.add_argument("--model", metavar="NAME", help="served name of the model (worker.model)")
     parser.add_argument("--engine", choices=["vllm", "scripted"], help="which engine (engine.kind)")
-    parser.add_argument("--version", action="version", version=version("headrace-app-worker"))
     return parser.parse_args(argv)
 
 
