@@ -1,23 +1,16 @@
 """Weights out of a real S3 server."""
 
-import shutil
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.exceptions import ClientError
 
-from headrace.apps.cli.nodes import free_ports
 from headrace.models import WeightsError, ignore_progress, resolve_weights, write_tiny_model
+from tests.support.s3 import running_s3, use_s3
 
 BUCKET = "weights"
-START_SECONDS = 40
 
 pytestmark = [
     pytest.mark.timeout(120),
@@ -30,64 +23,14 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """The address of an S3 server of this test run."""
-    weed = shutil.which("weed", path=str(Path(sys.executable).parent))
-    assert weed is not None
-    folder = tmp_path_factory.mktemp("s3")
-    (folder / "s3.json").write_text(
-        '{"identities":[{"name":"test","credentials":[{"accessKey":"key","secretKey":"secret"}],"actions":["Admin"]}]}'
-    )
-    s3, master, volume, filer = free_ports(4)
-    grpc = free_ports(4)
-    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-master.telemetry=false"]
-    command += [f"-master.port={master}", f"-master.port.grpc={grpc[0]}", f"-volume.port={volume}"]
-    command += [f"-volume.port.grpc={grpc[1]}", f"-filer.port={filer}", f"-filer.port.grpc={grpc[2]}"]
-    command += ["-s3", f"-s3.port={s3}", f"-s3.port.grpc={grpc[3]}", f"-s3.config={folder / 's3.json'}"]
-    with (folder / "log").open("wb") as log, subprocess.Popen(command, cwd=folder, stdout=log, stderr=log) as server:
-        try:
-            deadline = time.monotonic() + START_SECONDS
-            while not _listens(s3):
-                assert time.monotonic() < deadline, (folder / "log").read_text()
-                assert server.poll() is None, (folder / "log").read_text()
-                time.sleep(0.1)
-            yield f"http://127.0.0.1:{s3}"
-        finally:
-            server.kill()
-
-
-def _listens(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
+    with running_s3(tmp_path_factory.mktemp("s3")) as address:
+        yield address
 
 
 @pytest.fixture
 def store(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A client of the server; what is set here is what an operator sets."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    client = _open_client()
-    deadline = time.monotonic() + START_SECONDS
-    while not _has_bucket(client):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    return client
-
-
-def _open_client() -> Any:
-    return boto3.Session().client("s3")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
-
-def _has_bucket(client: Any) -> bool:
-    """Make the bucket; the server may need a moment more."""
-    try:
-        client.create_bucket(Bucket=BUCKET)
-    except ClientError as error:
-        return "BucketAlready" in str(error)
-    return True
+    """A client of the server."""
+    return use_s3(endpoint, monkeypatch, bucket=BUCKET)
 
 
 def _push(store: Any, folder: Path, prefix: str) -> None:
