@@ -1,5 +1,6 @@
-"""Redis. So far it is only asked whether it is there; it will relay chunks while the reply path is down."""
+"""Redis: asked whether it is there, and the way round the broker while the reply path is down."""
 
 from headrace.transport.redis.probe import RedisProbe
+from headrace.transport.redis.relay import RedisRelay
 
-__all__ = ["RedisProbe"]
+__all__ = ["RedisProbe", "RedisRelay"]

@@ -1,14 +1,10 @@
 """Asks Redis whether it answers."""
 
-from typing import Any
-
-import redis.asyncio
 from redis.exceptions import RedisError
 
 from headrace.schema.settings import RedisSettings
 from headrace.transport.base import TransportUnavailableError
-
-TIMEOUT_SECONDS = 2.0
+from headrace.transport.redis.client import open_client
 
 
 class RedisProbe:
@@ -22,18 +18,7 @@ class RedisProbe:
     """
 
     def __init__(self, settings: RedisSettings) -> None:
-        password = settings.password.reveal() if settings.password else None
-        options: dict[str, Any] = {} if password is None else {"password": password}
-        try:
-            self._client = redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
-                settings.url,
-                socket_timeout=TIMEOUT_SECONDS,
-                socket_connect_timeout=TIMEOUT_SECONDS,
-                max_connections=1,
-                **options,
-            )
-        except ValueError as error:
-            raise ValueError(f"redis.url: not a usable redis:// URL: {error}") from None
+        self._client = open_client(settings)
 
     async def check(self) -> None:
         """Raise TransportUnavailableError, with the reason, unless Redis answers."""

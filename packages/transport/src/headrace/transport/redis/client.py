@@ -1,0 +1,33 @@
+"""Clients of Redis, made in one way."""
+
+from typing import Any
+
+import redis.asyncio
+
+from headrace.schema.settings import RedisSettings
+
+TIMEOUT_SECONDS = 2.0
+
+
+def open_client(settings: RedisSettings, *, answers_seconds: float | None = TIMEOUT_SECONDS) -> "redis.asyncio.Redis":
+    """Return a client with one connection, which it opens when it is first used.
+
+    Args:
+        settings: where Redis is; the URL must not be empty.
+        answers_seconds: how long to wait for an answer; None for one that listens.
+
+    Raises:
+        ValueError: the URL can't be used.
+    """
+    password = settings.password.reveal() if settings.password else None
+    options: dict[str, Any] = {} if password is None else {"password": password}
+    try:
+        return redis.asyncio.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+            settings.url,
+            socket_timeout=answers_seconds,
+            socket_connect_timeout=TIMEOUT_SECONDS,
+            max_connections=1,
+            **options,
+        )
+    except ValueError as error:
+        raise ValueError(f"redis.url: not a usable redis:// URL: {error}") from None
