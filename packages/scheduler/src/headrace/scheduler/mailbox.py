@@ -104,6 +104,15 @@ class Mailbox:
         self._next_offset += len(events)
         self._put(events)
 
+    def tell_position(self, position: int) -> None:
+        """Say how many are ahead, while no worker has it; it is no part of any chunk, and counts in no offset."""
+        if self._ended or self._has_started:
+            return
+        if self._pending and isinstance(self._pending[-1], GenerationQueued):
+            # A slow reader needs the newest only.
+            self._pending.pop()
+        self._put((GenerationQueued(position),))
+
     def _put(self, events: Sequence[Event]) -> None:
         for event in events:
             if self._ended:

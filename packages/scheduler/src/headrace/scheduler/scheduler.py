@@ -10,6 +10,7 @@ from headrace.scheduler.base import Submission
 from headrace.scheduler.generation import MailboxGeneration
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
+from headrace.scheduler.waiting import Ticket, WaitingLines
 from headrace.schema.checks import check_request
 from headrace.schema.codec import CodecError
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
@@ -30,6 +31,7 @@ class _Entry(Struct):
     deadline: float
     submitted_at: float
     timer: asyncio.TimerHandle
+    ticket: Ticket | None
 
 
 class Scheduler:
@@ -58,6 +60,7 @@ class Scheduler:
         self._observers = observers
         self._clock = clock
         self._entries: dict[str, _Entry] = {}
+        self._waiting = WaitingLines()
         self._is_closing = False
 
     @property
@@ -130,7 +133,8 @@ class Scheduler:
         timer = asyncio.get_running_loop().call_later(
             task.deadline - self._clock() + DEADLINE_GRACE_SECONDS, self._expire, task.request_id
         )
-        self._entries[task.request_id] = _Entry(mailbox, task.deadline, task.submitted_at, timer)
+        ticket = self._waiting.enter(mailbox, priority=task.priority, asked=task.request.output.queue_position)
+        self._entries[task.request_id] = _Entry(mailbox, task.deadline, task.submitted_at, timer, ticket)
         for observer in self._observers:
             observer.generation_accepted(mailbox.model)
         return MailboxGeneration(mailbox, self.cancel)
@@ -144,10 +148,16 @@ class Scheduler:
                     self._disown(item)
                 else:
                     entry.mailbox.accept(item)
+                    if entry.ticket is not None and entry.mailbox.worker_id is not None:
+                        self._end_wait(entry, entry.ticket)
                     if entry.mailbox.has_ended:
                         self._finish(entry)
             elif type(item) is AttemptQuery:
                 self._answer_query(item, entry)
+
+    def _end_wait(self, entry: _Entry, ticket: Ticket) -> None:
+        self._waiting.leave(ticket)
+        entry.ticket = None
 
     def _finish(self, entry: _Entry) -> None:
         failure = entry.mailbox.failure
@@ -232,6 +242,8 @@ class Scheduler:
         if self._entries.pop(mailbox.request_id, None) is None:
             return
         entry.timer.cancel()
+        if entry.ticket is not None:
+            self._end_wait(entry, entry.ticket)
         fact = GenerationEnded(
             request_id=mailbox.request_id,
             model=mailbox.model,

@@ -7,7 +7,7 @@ until it is asked for, so that an old client never meets a field it does not kno
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct, field
+from msgspec import Meta, Struct
 
 from headrace.schema.formats import ResponseFormat, TextFormat
 from headrace.schema.messages import Message
@@ -78,9 +78,9 @@ class GenerationParameters(Struct, frozen=True, kw_only=True, omit_defaults=True
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
     repetition_penalty: Annotated[float, Meta(gt=0.0, le=10.0)] | None = None
-    logit_bias: dict[TokenId, Annotated[float, Meta(ge=-100.0, le=100.0)]] = field(default_factory=dict[int, float])
+    logit_bias: dict[TokenId, Annotated[float, Meta(ge=-100.0, le=100.0)]] = {}
     beam_search: BeamSearchParams | None = None
-    provider_extensions: dict[str, Any] = field(default_factory=dict[str, Any])
+    provider_extensions: dict[str, Any] = {}
 
 
 class OutputFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):

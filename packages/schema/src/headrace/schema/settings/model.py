@@ -57,6 +57,16 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     drain_seconds: Annotated[
         Seconds, Meta(description="On SIGTERM or Ctrl-C, how long running streams may go on before they are ended.")
     ] = 30.0
+    response_store_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Memory for the responses of /v1/responses that are kept to be fetched and continued, with their "
+            "conversations, in bytes; the oldest go first, and 0 keeps none.",
+        ),
+    ] = 64 * 1024 * 1024
+    response_store_count: Annotated[int, Meta(ge=1, description="Most responses that are kept.")] = 10_000
+    response_store_seconds: Annotated[Seconds, Meta(description="How long a response is kept.")] = 3600.0
     api_key: Annotated[
         Secret | None,
         Meta(description="Bearer key that every request must carry. Only from the environment or a file."),
