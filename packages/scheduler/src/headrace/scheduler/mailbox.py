@@ -1,14 +1,17 @@
 """One request's events on their way to the one who reads them.
 
-The mailbox keeps the promises of a stream whatever arrives: an older attempt is fenced off, a chunk that came twice is
-dropped, a chunk that is missing ends the stream with an error, every sequence that started finishes, and there is
-exactly one terminal event. It merges while its reader is slow, so it is bounded by the length of the answer.
+The mailbox keeps the promises of a stream whatever arrives: an older attempt is fenced off, a further attempt goes on
+where the one before it stood, a chunk that came twice is dropped, one that is missing is noticed and told again, every
+sequence that started finishes, and there is exactly one terminal event. It merges while its reader is slow, so it is
+bounded by the length of the answer.
 """
 
 import asyncio
 from collections.abc import Sequence
 from typing import assert_never
 
+from headrace.scheduler.progress import SequenceProgress, SequenceSeam
+from headrace.schema.control import ToldSequence
 from headrace.schema.errors import ErrorCode, answer_for
 from headrace.schema.events import (
     Event,
@@ -37,24 +40,28 @@ class Mailbox:
     Attributes:
         request_id: the request.
         model: its model.
-        reply_address: the reply queue that its chunks arrive on.
+        shows_token_ids: whether its reader asked for token ids; workers always tell them, so that others can go on.
         attempt: the attempt whose chunks are taken.
         worker_id: who runs it, once that is known.
         granted_to: who was granted the attempt, where it is not the first.
+        is_missing: a chunk did not arrive; until the attempt is told from its start, nothing is taken.
         failure: how it failed, if it did.
         usage: its token counts, once it ended and where they are known.
     """
 
-    def __init__(self, request_id: str, *, model: str, reply_address: str) -> None:
+    def __init__(self, request_id: str, *, model: str, shows_token_ids: bool = False) -> None:
         self.request_id = request_id
         self.model = model
-        self.reply_address = reply_address
         self.attempt = 1
         self.worker_id: str | None = None
         self.granted_to: str | None = None
+        self.is_missing = False
         self.failure: GenerationFailed | None = None
         self.usage: Usage | None = None
+        self._shows_token_ids = shows_token_ids
         self._next_offset = 0
+        self._progress: dict[int, SequenceProgress] = {}
+        self._seams: dict[int, SequenceSeam] = {}
         self._said: set[tuple[type[Event], int]] = set()
         self._has_started = False
         self._has_text = False
@@ -79,8 +86,13 @@ class Mailbox:
             return "decode"
         return "queue" if self.worker_id is None else "prefill"
 
+    @property
+    def can_continue(self) -> bool:
+        """Whether a further attempt can go on: all that was told is known as tokens."""
+        return all(progress.token_ids or not progress.text_length for progress in self._progress.values())
+
     def begin_attempt(self, worker_id: str) -> int:
-        """Fence off the attempt so far, which has sent no text yet, and return the number of the next.
+        """Fence off the attempt so far, and return the number of the next, which goes on where that one stood.
 
         A worker that asks again, because it had no answer, is given the same number again.
         """
@@ -89,20 +101,44 @@ class Mailbox:
         self.attempt += 1
         self.granted_to = worker_id
         self.worker_id = None
+        self.is_missing = False
         self._next_offset = 0
+        self._make_seams()
         return self.attempt
 
+    def told(self) -> tuple[ToldSequence, ...]:
+        """Return what the reader was told so far, for the worker that goes on."""
+        return tuple(
+            ToldSequence(index, tuple(progress.token_ids), (SequenceFinished, index) in self._said)
+            for index, progress in sorted(self._progress.items())
+        )
+
     def accept(self, chunk: StreamChunk) -> None:
-        """Take a chunk: drop what is old or known, end the stream where something is missing."""
+        """Take a chunk: drop what is old or known, and note where something is missing."""
         if self._ended or chunk.attempt != self.attempt:
+            return
+        if chunk.retells:
+            self._accept_retold(chunk)
             return
         known = self._next_offset - chunk.offset
         if known < 0:
-            self.fail(ErrorCode.STREAM_BROKEN, "a part of the answer was lost on its way; send the request again")
+            self.is_missing = True
             return
         events = chunk.events[known:] if known else chunk.events
         self._next_offset += len(events)
         self._put(events)
+
+    def _accept_retold(self, chunk: StreamChunk) -> None:
+        """Take an attempt told from its start: the reader gets what it does not have."""
+        if chunk.offset < self._next_offset:
+            return
+        self.is_missing = False
+        self._next_offset = chunk.offset
+        self._make_seams()
+        self._put(chunk.events)
+
+    def _make_seams(self) -> None:
+        self._seams = {index: SequenceSeam(progress) for index, progress in self._progress.items()}
 
     def tell_position(self, position: int) -> None:
         """Say how many are ahead, while no worker has it; it is no part of any chunk, and counts in no offset."""
@@ -118,13 +154,35 @@ class Mailbox:
             if self._ended:
                 break
             if type(event) is SequenceDelta:
-                self._has_text = True
-                self._pending.append(event)
+                self._put_delta(event)
             else:
                 self._note(event)
         if len(self._pending) > MERGE_ABOVE:
             self._pending = merge_deltas(self._pending)
         self._wake()
+
+    def _put_delta(self, delta: SequenceDelta) -> None:
+        if self._seams and (seam := self._seams.get(delta.index)) is not None:
+            try:
+                rest = seam.trim(delta)
+            except ValueError:
+                self.fail(ErrorCode.WORKER_LOST, "another worker can't go on with this answer; send the request again")
+                return
+            if seam.is_passed:
+                del self._seams[delta.index]
+            if rest is None:
+                return
+            delta = rest
+        progress = self._progress.get(delta.index)
+        if progress is None:
+            progress = self._progress[delta.index] = SequenceProgress()
+        progress.note(delta)
+        self._has_text = True
+        if delta.token_ids is not None and not self._shows_token_ids:
+            delta = SequenceDelta(delta.index, delta.text, None, delta.logprobs, delta.reasoning, delta.tool_calls)
+            if not (delta.text or delta.logprobs or delta.reasoning or delta.tool_calls):
+                return
+        self._pending.append(delta)
 
     def _note(self, event: Event) -> None:
         match event:

@@ -1,11 +1,18 @@
 """The scheduler of one gateway replica: submits tasks, dispatches chunks, and answers for every request it accepted."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
+from headrace.scheduler.attempts import (
+    CONFIRM_AFTER_OUTAGE_SECONDS,
+    CONFIRM_SECONDS,
+    OUTAGE_REMEMBERED_SECONDS,
+    Confirmation,
+)
 from headrace.scheduler.base import Submission
 from headrace.scheduler.generation import MailboxGeneration
 from headrace.scheduler.mailbox import Mailbox
@@ -13,15 +20,25 @@ from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
 from headrace.scheduler.waiting import Ticket, WaitingLines
 from headrace.schema.checks import check_request
 from headrace.schema.codec import CodecError
-from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
+from headrace.schema.control import (
+    AttemptGranted,
+    AttemptRefused,
+    CancelGeneration,
+    ConfirmAttempt,
+    ControlMessage,
+    ResendReplies,
+)
 from headrace.schema.errors import ErrorCode, HeadraceError
-from headrace.schema.events import AttemptQuery, GenerationStarted, ReplyItem, StreamChunk
+from headrace.schema.events import AttemptQuery, AttemptRunning, GenerationStarted, ReplyItem, StreamChunk
 from headrace.schema.settings import SchedulerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import SchedulerTransport, TransportUnavailableError
 
 # The worker enforces the deadline and knows the usage; the scheduler steps in only where no worker does.
 DEADLINE_GRACE_SECONDS = 0.25
+FIRST_CONNECTION_SECONDS = 2.0
+# A worker is asked to tell an attempt again; where that does not come, the stream is broken.
+GAP_SECONDS = 5.0
 
 
 class _Entry(Struct):
@@ -32,6 +49,15 @@ class _Entry(Struct):
     submitted_at: float
     timer: asyncio.TimerHandle
     ticket: Ticket | None
+    gap_timer: asyncio.TimerHandle | None = None
+    confirmation: Confirmation | None = None
+
+    def end_timers(self) -> None:
+        self.timer.cancel()
+        if self.gap_timer is not None:
+            self.gap_timer.cancel()
+        if self.confirmation is not None:
+            self.confirmation.cancel()
 
 
 class Scheduler:
@@ -62,6 +88,8 @@ class Scheduler:
         self._entries: dict[str, _Entry] = {}
         self._waiting = WaitingLines()
         self._is_closing = False
+        self._was_connected = False
+        self._restored_at = -math.inf
 
     @property
     def in_flight(self) -> int:
@@ -94,10 +122,10 @@ class Scheduler:
             raise HeadraceError(ErrorCode.CONFLICT, "a request with this id is running")
         now = self._clock()
         timeout = submission.timeout_seconds or self._settings.request_timeout_seconds
-        address = await self._wait_for_reply_address(min(timeout, self._settings.publish_wait_seconds))
+        await self._wait_first_connection(min(timeout, FIRST_CONNECTION_SECONDS))
         task = GenerationTask(
             request_id=submission.request_id,
-            reply_address=address,
+            reply_address=self._transport.reply_address,
             submitted_at=now,
             deadline=now + timeout,
             priority=self._settings.default_priority if submission.priority is None else submission.priority,
@@ -106,21 +134,22 @@ class Scheduler:
         )
         return self._open(task)
 
-    async def _wait_for_reply_address(self, seconds: float) -> str:
-        if (address := self._transport.reply_address) is not None:
-            return address
+    async def _wait_first_connection(self, seconds: float) -> None:
+        """Wait for a broker that was never there: where none ever was, it may not be worth waiting for longer."""
+        if self._was_connected:
+            return
         try:
             async with asyncio.timeout(seconds):
                 await self._transport.wait_ready()
         except TimeoutError:
             await self.check()
-        if (address := self._transport.reply_address) is None:
-            raise HeadraceError(ErrorCode.BROKER_UNAVAILABLE, "the broker is not connected; try again soon")
-        return address
+        self._was_connected = True
 
     def _open(self, task: GenerationTask) -> MailboxGeneration:
         mailbox = Mailbox(
-            task.request_id, model=task.deployment or task.request.model, reply_address=task.reply_address
+            task.request_id,
+            model=task.deployment or task.request.model,
+            shows_token_ids=task.request.output.token_ids,
         )
         try:
             self._transport.publish_task(task)
@@ -130,14 +159,19 @@ class Scheduler:
             # Everything else in a request is bounded by its type.
             param = "generation_parameters.provider_extensions"
             raise HeadraceError(ErrorCode.INVALID_REQUEST, str(error), param=param) from None
-        timer = asyncio.get_running_loop().call_later(
-            task.deadline - self._clock() + DEADLINE_GRACE_SECONDS, self._expire, task.request_id
-        )
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(task.deadline - self._clock() + DEADLINE_GRACE_SECONDS, self._expire, task.request_id)
+        # Kept by the transport while the broker is away: it is not waited for without end.
+        loop.call_later(self._settings.publish_wait_seconds, self._give_up_unsent, task.request_id)
         ticket = self._waiting.enter(mailbox, priority=task.priority, asked=task.request.output.queue_position)
         self._entries[task.request_id] = _Entry(mailbox, task.deadline, task.submitted_at, timer, ticket)
         for observer in self._observers:
             observer.generation_accepted(mailbox.model)
         return MailboxGeneration(mailbox, self.cancel)
+
+    def _give_up_unsent(self, request_id: str) -> None:
+        if request_id in self._entries and self._transport.withdraw_task(request_id):
+            self.reject_task(request_id, "the broker was away for too long")
 
     def receive_replies(self, items: Sequence[ReplyItem]) -> None:
         """Put each chunk into its mailbox, and answer workers that ask about a redelivered task."""
@@ -146,14 +180,39 @@ class Scheduler:
             if type(item) is StreamChunk:
                 if entry is None:
                     self._disown(item)
+                elif item.attempt < entry.mailbox.attempt:
+                    self._disown(item, up_to_attempt=item.attempt)
                 else:
-                    entry.mailbox.accept(item)
-                    if entry.ticket is not None and entry.mailbox.worker_id is not None:
-                        self._end_wait(entry, entry.ticket)
-                    if entry.mailbox.has_ended:
-                        self._finish(entry)
+                    self._accept(item, entry)
             elif type(item) is AttemptQuery:
                 self._answer_query(item, entry)
+            elif type(item) is AttemptRunning and entry is not None:
+                self._note_running(item, entry)
+
+    def _accept(self, chunk: StreamChunk, entry: _Entry) -> None:
+        mailbox = entry.mailbox
+        mailbox.accept(chunk)
+        if entry.ticket is not None and mailbox.worker_id is not None:
+            self._end_wait(entry, entry.ticket)
+        if mailbox.is_missing and entry.gap_timer is None:
+            self._ask_again(entry)
+        elif not mailbox.is_missing and entry.gap_timer is not None:
+            entry.gap_timer.cancel()
+            entry.gap_timer = None
+        if mailbox.has_ended:
+            self._finish(entry)
+
+    def _ask_again(self, entry: _Entry) -> None:
+        """Have an attempt told from its start, because a part of it did not arrive."""
+        mailbox = entry.mailbox
+        entry.gap_timer = asyncio.get_running_loop().call_later(GAP_SECONDS, self._give_up_gap, entry)
+        self._transport.send_control(
+            ResendReplies(mailbox.request_id, mailbox.attempt), model=mailbox.model, worker_id=mailbox.worker_id
+        )
+
+    def _give_up_gap(self, entry: _Entry) -> None:
+        message = "a part of the answer was lost on its way; send the request again"
+        self._end_early(entry, ErrorCode.STREAM_BROKEN, message)
 
     def _end_wait(self, entry: _Entry, ticket: Ticket) -> None:
         self._waiting.leave(ticket)
@@ -161,45 +220,80 @@ class Scheduler:
 
     def _finish(self, entry: _Entry) -> None:
         failure = entry.mailbox.failure
-        if failure is not None and failure.code == ErrorCode.STREAM_BROKEN:
+        if failure is not None and failure.code in (ErrorCode.STREAM_BROKEN, ErrorCode.WORKER_LOST):
             # The end came from the mailbox and not from the worker, which would run on for nobody.
             self._send_cancel(entry)
         self._retire(entry)
 
-    def _disown(self, chunk: StreamChunk) -> None:
+    def _disown(self, chunk: StreamChunk, *, up_to_attempt: int = 0) -> None:
         """Stop a worker that began something nobody waits for any more."""
         for event in chunk.events:
             if isinstance(event, GenerationStarted):
-                message = CancelGeneration(chunk.request_id, self._clock())
+                message = CancelGeneration(chunk.request_id, self._clock(), up_to_attempt)
                 self._transport.send_control(message, model="", worker_id=event.worker_id)
 
     def _answer_query(self, query: AttemptQuery, entry: _Entry | None) -> None:
-        if entry is not None and (reason := self._why_not_again(entry.mailbox)):
-            self._end_early(entry, ErrorCode.WORKER_LOST, reason)
-            entry = None
-        answer = AttemptRefused(query.request_id) if entry is None else self._grant_attempt(query, entry)
-        self._transport.send_control(answer, model="", worker_id=query.worker_id)
+        if entry is None:
+            self._send_to(query.worker_id, AttemptRefused(query.request_id))
+            return
+        mailbox = entry.mailbox
+        runner = mailbox.worker_id or mailbox.granted_to
+        if runner is None or runner == query.worker_id:
+            self._grant_attempt(query.worker_id, entry)
+        elif entry.confirmation is None:
+            entry.confirmation = Confirmation(
+                runner,
+                query.worker_id,
+                seconds=self._confirm_seconds(),
+                grant=lambda asker_id: self._grant_attempt(asker_id, entry),
+            )
+            self._send_to(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt))
+
+    def _confirm_seconds(self) -> float:
+        since_outage = asyncio.get_running_loop().time() - self._restored_at
+        return CONFIRM_AFTER_OUTAGE_SECONDS if since_outage < OUTAGE_REMEMBERED_SECONDS else CONFIRM_SECONDS
+
+    def _note_running(self, item: AttemptRunning, entry: _Entry) -> None:
+        confirmation = entry.confirmation
+        if confirmation is not None and confirmation.worker_id == item.worker_id:
+            confirmation.cancel()
+            entry.confirmation = None
+
+    def lose_worker(self, worker_id: str) -> None:
+        """Grant what was run by a worker that is gone to those who asked for it."""
+        for entry in list(self._entries.values()):
+            if entry.confirmation is not None and entry.confirmation.worker_id == worker_id:
+                entry.confirmation.lose_worker()
+
+    def _send_to(self, worker_id: str, message: ControlMessage) -> None:
+        self._transport.send_control(message, model="", worker_id=worker_id)
 
     def _why_not_again(self, mailbox: Mailbox) -> str | None:
-        if mailbox.has_text:
-            # A second sample can't be spliced onto the first: the client must send the request again.
-            return "the worker that ran this request was lost; send the request again"
         if mailbox.attempt >= self._settings.max_attempts:
             return f"{mailbox.attempt} workers were lost while they ran this request; it is not tried again"
+        if not mailbox.can_continue:
+            # A second sample can't be spliced onto the first: the client must send the request again.
+            return "the worker that ran this request was lost; send the request again"
         return None
 
-    def _grant_attempt(self, query: AttemptQuery, entry: _Entry) -> AttemptGranted:
+    def _grant_attempt(self, worker_id: str, entry: _Entry) -> None:
+        """Let a worker run the next attempt, or end the request where there is to be none."""
         mailbox = entry.mailbox
-        if (previous := mailbox.worker_id) is not None:
+        entry.confirmation = None
+        previous, before = mailbox.worker_id or mailbox.granted_to, mailbox.attempt
+        is_known = mailbox.granted_to == worker_id and mailbox.worker_id is None
+        if not is_known and (reason := self._why_not_again(mailbox)):
+            self._end_early(entry, ErrorCode.WORKER_LOST, reason)
+            self._send_to(worker_id, AttemptRefused(mailbox.request_id, reason))
+            return
+        if previous is not None and previous != worker_id:
             # It may live on without its broker connection; whatever it still sends is fenced off.
-            message = CancelGeneration(query.request_id, entry.deadline, up_to_attempt=mailbox.attempt)
-            self._transport.send_control(message, model="", worker_id=previous)
-        before = mailbox.attempt
-        granted = AttemptGranted(query.request_id, mailbox.begin_attempt(query.worker_id))
-        if granted.attempt != before:
+            self._send_to(previous, CancelGeneration(mailbox.request_id, entry.deadline, up_to_attempt=before))
+        attempt = mailbox.begin_attempt(worker_id)
+        self._send_to(worker_id, AttemptGranted(mailbox.request_id, attempt, mailbox.told()))
+        if attempt != before:
             for observer in self._observers:
                 observer.attempt_opened(mailbox.model)
-        return granted
 
     def reject_task(self, request_id: str, reason: str) -> None:
         """Fail a request whose task the broker did not take."""
@@ -207,14 +301,13 @@ class Scheduler:
             entry.mailbox.fail(ErrorCode.BROKER_UNAVAILABLE, f"{reason}; try again soon")
             self._retire(entry)
 
-    def lose_reply_path(self, reply_address: str) -> None:
-        """Fail the requests whose chunks can't arrive any more; their workers learn it from what they send next."""
-        lost = [entry for entry in self._entries.values() if entry.mailbox.reply_address == reply_address]
-        for entry in lost:
-            entry.mailbox.fail(
-                ErrorCode.BROKER_UNAVAILABLE, "the connection to the broker was lost; send the request again"
-            )
-            self._retire(entry)
+    def restore_reply_path(self) -> None:
+        """Have told again what may have been lost while nobody read our replies."""
+        self._restored_at = asyncio.get_running_loop().time()
+        for entry in list(self._entries.values()):
+            mailbox = entry.mailbox
+            message = ResendReplies(mailbox.request_id, mailbox.attempt)
+            self._transport.send_control(message, model=mailbox.model, worker_id=mailbox.worker_id)
 
     def cancel(self, request_id: str) -> bool:
         """Cancel a generation wherever it is; see `GenerationSource`."""
@@ -241,7 +334,8 @@ class Scheduler:
         mailbox = entry.mailbox
         if self._entries.pop(mailbox.request_id, None) is None:
             return
-        entry.timer.cancel()
+        entry.end_timers()
+        self._transport.withdraw_task(mailbox.request_id)
         if entry.ticket is not None:
             self._end_wait(entry, entry.ticket)
         fact = GenerationEnded(

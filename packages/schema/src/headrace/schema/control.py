@@ -17,22 +17,68 @@ class CancelGeneration(Struct, frozen=True, array_like=True, tag=1):
     up_to_attempt: int = 0
 
 
+class ToldSequence(Struct, frozen=True, array_like=True, gc=False):
+    """What the reader of a generation was told of one of its sequences by earlier attempts.
+
+    Attributes:
+        index: the sequence.
+        token_ids: its tokens so far.
+        is_finished: it has ended, and is not to be run again.
+    """
+
+    index: int
+    token_ids: tuple[int, ...]
+    is_finished: bool = False
+
+
 class AttemptGranted(Struct, frozen=True, array_like=True, tag=2):
     """The answer to an `AttemptQuery`: run it, as this attempt.
 
     Attributes:
         request_id: the generation.
         attempt: the number that every chunk of this try carries.
+        told: what earlier attempts have told; the attempt tells it again from the start, and goes on from there.
+    """
+
+    request_id: str
+    attempt: int
+    told: tuple[ToldSequence, ...] = ()
+
+
+class AttemptRefused(Struct, frozen=True, array_like=True, tag=3):
+    """The answer to an `AttemptQuery`: do not run it; it has ended, or can't be continued.
+
+    Attributes:
+        request_id: the generation.
+        dead_letter: why the task goes to the dead-letter queue; empty where it is just dropped.
+    """
+
+    request_id: str
+    dead_letter: str = ""
+
+
+class ResendReplies(Struct, frozen=True, array_like=True, tag=4):
+    """Some of what an attempt sent did not arrive: tell it from the start.
+
+    Attributes:
+        request_id: the generation.
+        attempt: which try; another one is none of the reader's business.
     """
 
     request_id: str
     attempt: int
 
 
-class AttemptRefused(Struct, frozen=True, array_like=True, tag=3):
-    """The answer to an `AttemptQuery`: do not run it; it has ended, or can't be continued."""
+class ConfirmAttempt(Struct, frozen=True, array_like=True, tag=5):
+    """Another worker was handed this task: answer with `AttemptRunning` if you still run it.
+
+    Attributes:
+        request_id: the generation.
+        attempt: which try.
+    """
 
     request_id: str
+    attempt: int
 
 
-ControlMessage = CancelGeneration | AttemptGranted | AttemptRefused
+ControlMessage = CancelGeneration | AttemptGranted | AttemptRefused | ResendReplies | ConfirmAttempt

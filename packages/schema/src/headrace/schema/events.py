@@ -222,12 +222,15 @@ class StreamChunk(Struct, frozen=True, array_like=True, tag=1):
         offset: how many events of the stream come before this chunk, so that a chunk that arrives twice is
             dropped and one that is missing is noticed.
         events: in order; they may belong to several sequences.
+        retells: the events tell the attempt from its start, merged, because some of what was sent may not have arrived;
+            `offset` is then how many events of the stream come before what follows this chunk.
     """
 
     request_id: str
     attempt: int
     offset: int
     events: tuple[Event, ...]
+    retells: bool = False
 
 
 class AttemptQuery(Struct, frozen=True, array_like=True, tag=2):
@@ -242,7 +245,21 @@ class AttemptQuery(Struct, frozen=True, array_like=True, tag=2):
     worker_id: str
 
 
-ReplyItem = StreamChunk | AttemptQuery
+class AttemptRunning(Struct, frozen=True, array_like=True, tag=3):
+    """A worker says that it runs an attempt, because it was asked.
+
+    Attributes:
+        request_id: the request.
+        attempt: which try at it.
+        worker_id: who runs it.
+    """
+
+    request_id: str
+    attempt: int
+    worker_id: str
+
+
+ReplyItem = StreamChunk | AttemptQuery | AttemptRunning
 
 
 def is_terminal(event: Event) -> bool:

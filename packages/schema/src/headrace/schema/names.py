@@ -3,6 +3,7 @@
 import re
 
 CONTROL_EXCHANGE = "headrace.control"
+REPLY_EXCHANGE = "headrace.reply"
 GENERATE_ACTOR = "generate"
 
 _UNSAFE = re.compile(r"[^a-zA-Z0-9.\-]")
@@ -23,13 +24,13 @@ def dead_letter_queue_name(model: str) -> str:
     return f"{task_queue_name(model)}.XQ"
 
 
-def reply_queue_name(replica_id: str, epoch: int) -> str:
+def reply_queue_name(reply_address: str, epoch: int) -> str:
     """Return the reply queue of one connection of one scheduler replica.
 
-    The epoch counts connections: chunks for a connection that is gone must come back as undeliverable, not reach the
-    next one with a hole in them.
+    The epoch counts connections: the broker may hold the queue of a lost connection for a while, and would not give its
+    name to the next. The reply address is bound to each of them in turn, and stays the same.
     """
-    return f"headrace.reply.{replica_id}.{epoch}"
+    return f"headrace.reply.{reply_address}.{epoch}"
 
 
 def control_queue_name(worker_id: str) -> str:
@@ -37,9 +38,25 @@ def control_queue_name(worker_id: str) -> str:
     return f"headrace.control.{worker_id}"
 
 
+def reply_channel(reply_address: str) -> str:
+    """Return the channel of the relay on which one scheduler replica hears replies."""
+    return f"replies.{reply_address}"
+
+
+def control_channel(worker_id: str) -> str:
+    """Return the channel of the relay on which one worker hears control messages."""
+    return f"control.{worker_id}"
+
+
 def worker_control_key(worker_id: str) -> str:
     """Return the routing key that reaches one worker."""
     return f"worker.{worker_id}"
+
+
+def worker_of_key(routing_key: str) -> str | None:
+    """Return the worker that a routing key reaches, or None if it is not one worker's."""
+    prefix = worker_control_key("")
+    return routing_key.removeprefix(prefix) if routing_key.startswith(prefix) else None
 
 
 def model_control_key(model: str) -> str:

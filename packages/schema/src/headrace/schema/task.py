@@ -24,6 +24,7 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
         request: what to generate.
         deployment: the model whose workers run it, where that is not `request.model`: an adapter has no workers of its
             own.
+        is_repeat: it was published before, and may have arrived: ask the scheduler before it is run.
     """
 
     request_id: str
@@ -33,6 +34,7 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     request: ChatCompletionRequest
     priority: Priority = 5
     deployment: str = ""
+    is_repeat: bool = False
 
     @property
     def queue(self) -> str:

@@ -6,7 +6,7 @@ from typing import Protocol
 import dramatiq
 
 from headrace.schema.control import ControlMessage
-from headrace.schema.events import AttemptQuery, Event, ReplyItem
+from headrace.schema.events import AttemptQuery, AttemptRunning, Event, ReplyItem
 from headrace.schema.task import GenerationTask
 
 
@@ -25,8 +25,12 @@ class ReplyReceiver(Protocol):
         """Learn that the broker did not take a published task."""
         ...
 
-    def lose_reply_path(self, reply_address: str) -> None:
-        """Learn that a reply queue is gone: nothing more will arrive for requests that named it."""
+    def lose_worker(self, worker_id: str) -> None:
+        """Learn that a control message found no worker of this id."""
+        ...
+
+    def restore_reply_path(self) -> None:
+        """Learn that replies arrive again after a loss: some of those sent meanwhile may be missing."""
         ...
 
 
@@ -34,8 +38,8 @@ class SchedulerTransport(Protocol):
     """What a scheduler replica needs."""
 
     @property
-    def reply_address(self) -> str | None:
-        """The reply queue that is open now; None while there is none. It changes with each new connection."""
+    def reply_address(self) -> str:
+        """Where chunks for this replica are sent; the same for as long as it lives."""
         ...
 
     async def start(self, receiver: ReplyReceiver) -> None:
@@ -49,16 +53,24 @@ class SchedulerTransport(Protocol):
     def publish_task(self, task: GenerationTask) -> None:
         """Publish a task to its model's queue: persistent, mandatory, confirmed.
 
-        Returns before the confirm; a refusal reaches `ReplyReceiver.reject_task`.
+        Returns before the confirm; a refusal reaches `ReplyReceiver.reject_task`. While the broker is away the task is
+        kept, and published when it is back; so is one that was published and not confirmed, marked as a repeat.
 
         Raises:
-            TransportUnavailableError: there is no connection now.
+            TransportUnavailableError: the transport is closed.
             CodecError: the task can't be encoded.
         """
         ...
 
+    def withdraw_task(self, request_id: str) -> bool:
+        """Publish a task no more, because nobody waits for it; tell whether it had not been sent to the broker yet."""
+        ...
+
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
-        """Tell one worker, or with `worker_id` None every worker of the model. It is lost if the connection is."""
+        """Tell one worker, or with `worker_id` None every worker of the model. It may be lost.
+
+        Where one worker is told and is known not to be there, `ReplyReceiver.lose_worker` is called.
+        """
         ...
 
     async def check(self) -> None:
@@ -74,7 +86,10 @@ class ReplyWriter(Protocol):
     """The way back for one attempt at one generation."""
 
     def write(self, events: Sequence[Event]) -> None:
-        """Append events. Never blocks: while the path is slow or down, deltas are merged, so memory stays bounded."""
+        """Append events. Never blocks: while the path is slow or down, deltas are merged, so memory stays bounded.
+
+        What may have been lost on the way is told again, from the start of the attempt, in a chunk that says so.
+        """
         ...
 
     def close(self) -> None:
@@ -89,7 +104,7 @@ class ControlReceiver(Protocol):
         """Take a control message."""
         ...
 
-    def lose_reply_address(self, request_ids: Sequence[str]) -> None:
+    def lose_readers(self, request_ids: Sequence[str]) -> None:
         """Learn that nobody reads the replies of these requests any more."""
         ...
 
@@ -114,8 +129,12 @@ class WorkerTransport(Protocol):
         """Open the way back for one attempt."""
         ...
 
-    def send_query(self, reply_address: str, query: AttemptQuery) -> None:
-        """Ask the scheduler about a redelivered task."""
+    def send(self, reply_address: str, statement: AttemptQuery | AttemptRunning) -> None:
+        """Ask or tell the scheduler something beside the streams. It may be lost."""
+        ...
+
+    def resend(self, request_id: str, attempt: int) -> None:
+        """Tell an attempt from its start once more, if it is still remembered."""
         ...
 
     async def flush(self) -> None:

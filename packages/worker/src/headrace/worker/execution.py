@@ -13,10 +13,19 @@ from typing import Literal
 import structlog
 from msgspec import structs
 
-from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration, ControlMessage
+from headrace.schema.control import (
+    AttemptGranted,
+    AttemptRefused,
+    CancelGeneration,
+    ConfirmAttempt,
+    ControlMessage,
+    ResendReplies,
+    ToldSequence,
+)
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 from headrace.schema.events import (
     AttemptQuery,
+    AttemptRunning,
     Event,
     GenerationFailed,
     GenerationFinished,
@@ -27,6 +36,7 @@ from headrace.schema.events import (
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyWriter, WorkerTransport
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineJob
+from headrace.worker.engines.best_of import generate_best
 from headrace.worker.observer import GenerationRan, WorkerObserver
 from headrace.worker.tombstones import Tombstones
 
@@ -37,6 +47,10 @@ StopReason = Literal["cancelled", "unread", "superseded", "handed back"]
 _LEFT_TO_OTHERS = ("superseded", "handed back")
 
 _log = structlog.get_logger("headrace.worker")
+
+
+class DeadLetterError(Exception):
+    """A task is not to be run again: it is kept as a dead letter. The message says why."""
 
 
 class _Run:
@@ -88,14 +102,15 @@ class Execution:
         self._observers = observers
         self._clock = clock
         self._runs: dict[str, _Run] = {}
-        self._questions: dict[str, asyncio.Future[int | None]] = {}
+        self._questions: dict[str, asyncio.Future[AttemptGranted | AttemptRefused]] = {}
         self._cancelled = Tombstones(clock)
 
     async def execute(self, task: GenerationTask, *, redelivered: bool) -> None:
         """Run a task to its end. Returning means that it may be acknowledged.
 
         Raises:
-            EngineDeadError: the engine died before there was any text; the task is for another worker.
+            EngineDeadError: the engine died; the task is for another worker, which goes on with it.
+            DeadLetterError: too many workers were lost under it.
             asyncio.CancelledError: the task was handed back, and is for another worker.
         """
         run = _Run(task, asyncio.current_task(), self._clock())
@@ -106,10 +121,10 @@ class Execution:
             elif run.picked_up >= task.deadline:
                 writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=1)
                 self._fail(run, writer, ErrorCode.DEADLINE_EXCEEDED, "the request waited past its deadline", "queue")
-            elif (attempt := await self._find_attempt(task, redelivered=redelivered)) is None:
+            elif (granted := await self._find_attempt(task, redelivered=redelivered or task.is_repeat)) is None:
                 run.outcome = "refused"
             else:
-                await self._run_attempt(run, attempt)
+                await self._run_attempt(run, granted)
             await self._flush(task)
         except EngineDeadError:
             run.outcome = ErrorCode.ENGINE_DEAD
@@ -130,53 +145,64 @@ class Execution:
         except TimeoutError:
             _log.warning("reply not delivered before the deadline", request_id=task.request_id)
 
-    async def _find_attempt(self, task: GenerationTask, *, redelivered: bool) -> int | None:
-        """Return the number of this attempt; None if the scheduler does not want it run."""
+    async def _find_attempt(self, task: GenerationTask, *, redelivered: bool) -> AttemptGranted | None:
+        """Return which attempt this is, and what earlier ones told; None if the scheduler does not want it run.
+
+        Raises:
+            DeadLetterError: it is not to be tried again.
+        """
         if not redelivered:
-            return 1
-        answer: asyncio.Future[int | None] = asyncio.get_running_loop().create_future()
+            return AttemptGranted(task.request_id, 1)
+        answer: asyncio.Future[AttemptGranted | AttemptRefused] = asyncio.get_running_loop().create_future()
         self._questions[task.request_id] = answer
         try:
             while self._clock() < task.deadline:
-                self._transport.send_query(task.reply_address, AttemptQuery(task.request_id, self._worker_id))
+                self._transport.send(task.reply_address, AttemptQuery(task.request_id, self._worker_id))
                 done, _ = await asyncio.wait({answer}, timeout=QUERY_AGAIN_SECONDS)
                 if done:
-                    return answer.result()
+                    return self._read_answer(answer.result())
         finally:
             del self._questions[task.request_id]
         return None
 
-    async def _run_attempt(self, run: _Run, attempt: int) -> None:
-        task, run.attempt = run.task, attempt
-        writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=attempt)
+    @staticmethod
+    def _read_answer(answer: AttemptGranted | AttemptRefused) -> AttemptGranted | None:
+        if isinstance(answer, AttemptGranted):
+            return answer
+        if answer.dead_letter:
+            raise DeadLetterError(answer.dead_letter)
+        return None
+
+    async def _run_attempt(self, run: _Run, granted: AttemptGranted) -> None:
+        task, run.attempt = run.task, granted.attempt
+        writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=granted.attempt)
         try:
             async with asyncio.timeout(task.deadline - self._clock()):
-                await self._stream(run, writer)
+                await self._stream(run, writer, granted.told)
         except TimeoutError:
             self._fail(run, writer, ErrorCode.DEADLINE_EXCEEDED, "the request did not end before its deadline")
         except HeadraceError as error:
             self._fail(run, writer, error.code, error.message, param=error.param)
         except EngineDeadError:
-            if run.first_token is None:
-                raise
-            self._fail(run, writer, ErrorCode.ENGINE_DEAD, "the engine died; send the request again")
-        except asyncio.CancelledError:
-            if run.stop_reason != "handed back" or run.first_token is None:
-                raise
-            # It can't be continued elsewhere, so its reader learns at once that it has to be sent again.
-            self._fail(run, writer, ErrorCode.SHUTTING_DOWN, "the worker is shutting down; send the request again")
+            raise
         except Exception:  # noqa: BLE001 - the engine's edge: whatever it raises, its reader is told
             _log.exception("generation failed unexpectedly", request_id=task.request_id)
             self._fail(run, writer, ErrorCode.INTERNAL_ERROR, "the engine failed unexpectedly")
         finally:
             writer.close()
 
-    async def _stream(self, run: _Run, writer: ReplyWriter) -> None:
+    async def _stream(self, run: _Run, writer: ReplyWriter, told: tuple[ToldSequence, ...]) -> None:
         task = run.task
+        # Tokens are told whether the client asked for them or not: with them another worker can go on.
+        output = structs.replace(task.request.output, token_ids=True)
         job = EngineJob(
-            request_id=task.request_id, worker_id=self._worker_id, request=task.request, priority=task.priority
+            request_id=task.request_id,
+            worker_id=self._worker_id,
+            request=structs.replace(task.request, output=output),
+            priority=task.priority,
+            told=told,
         )
-        async with aclosing(self._engine.generate(job)) as batches:
+        async with aclosing(generate_best(self._engine, job)) as batches:
             async for events in batches:
                 if run.first_token is None and any(type(event) is SequenceDelta for event in events):
                     run.first_token = self._clock()
@@ -232,18 +258,26 @@ class Execution:
                 run = self._runs.get(request_id)
                 if run is not None and run.attempt <= up_to_attempt:
                     run.stop("superseded")
-            case AttemptGranted(request_id=request_id, attempt=attempt):
-                self._answer(request_id, attempt)
-            case AttemptRefused(request_id=request_id):
-                self._answer(request_id, None)
+            case AttemptGranted() | AttemptRefused():
+                self._answer(message)
+            case ResendReplies(request_id=request_id, attempt=attempt):
+                self._transport.resend(request_id, attempt)
+            case ConfirmAttempt(request_id=request_id, attempt=attempt):
+                self._confirm(request_id, attempt)
 
-    def lose_reply_address(self, request_ids: Sequence[str]) -> None:
+    def _confirm(self, request_id: str, attempt: int) -> None:
+        run = self._runs.get(request_id)
+        if run is not None and run.attempt == attempt and run.stop_reason is None:
+            statement = AttemptRunning(request_id, attempt, self._worker_id)
+            self._transport.send(run.task.reply_address, statement)
+
+    def lose_readers(self, request_ids: Sequence[str]) -> None:
         """Stop what nobody reads any more."""
         for request_id in request_ids:
             self._stop(request_id, "unread")
 
     def hand_back(self, request_ids: Sequence[str]) -> None:
-        """End what still runs, because this worker goes: another one takes what has sent no text yet."""
+        """End what still runs, because this worker goes: another one goes on with it."""
         for request_id in request_ids:
             self._stop(request_id, "handed back")
 
@@ -251,7 +285,7 @@ class Execution:
         if (run := self._runs.get(request_id)) is not None:
             run.stop(reason)
 
-    def _answer(self, request_id: str, attempt: int | None) -> None:
-        question = self._questions.get(request_id)
+    def _answer(self, answer: AttemptGranted | AttemptRefused) -> None:
+        question = self._questions.get(answer.request_id)
         if question is not None and not question.done():
-            question.set_result(attempt)
+            question.set_result(answer)

@@ -20,6 +20,7 @@ from headrace.transport.tasks import TaskOwner
 from headrace.worker.consumer_thread import LoopConsumerThread
 from headrace.worker.delivery import Delivery, current_delivery
 from headrace.worker.engines.base import EngineDeadError
+from headrace.worker.execution import DeadLetterError
 
 POLL_MS = 250
 REMEMBERED_MESSAGES = 10_000
@@ -128,7 +129,7 @@ class LoopWorker(Worker):
         except (EngineDeadError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - the actor's edge: whatever it raises, the task is dead-lettered
-            if isinstance(error, CodecError):
+            if isinstance(error, CodecError | DeadLetterError):
                 _log.error("task dead-lettered", request_id=message.message_id, reason=str(error))
             else:
                 _log.exception("task dead-lettered", request_id=message.message_id)

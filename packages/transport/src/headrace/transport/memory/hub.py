@@ -26,11 +26,13 @@ class MemoryHub:
         """Make a task queue, unless it is there."""
         self.queues.setdefault(name, MemoryQueue())
 
-    def open_reply_queue(self, receiver: ReplyReceiver) -> str:
-        """Make a reply queue with one reader, and return its address."""
-        address = f"memory.reply.{next(self._numbers)}"
+    def new_reply_address(self) -> str:
+        """Return an address that no other scheduler has."""
+        return f"memory.{next(self._numbers)}"
+
+    def open_reply_queue(self, address: str, receiver: ReplyReceiver) -> None:
+        """Make a reply queue with one reader."""
         self._readers[address] = receiver
-        return address
 
     def close_reply_queue(self, address: str) -> None:
         """Take a reply queue away; what is sent to it from now on is undeliverable."""
@@ -52,11 +54,12 @@ class MemoryHub:
         reader.receive_replies(items)
         return ()
 
-    def deliver_control(self, body: bytes, *, model: str, worker_id: str | None) -> None:
-        """Hand a control message to one worker, or to every worker of the model."""
+    def deliver_control(self, body: bytes, *, model: str, worker_id: str | None) -> bool:
+        """Hand a control message to one worker, or to every worker of the model; tell whether anybody got it."""
         if worker_id is None:
             receivers = [receiver for models, receiver in self._workers.values() if model in models]
         else:
             receivers = [self._workers[worker_id][1]] if worker_id in self._workers else []
         for receiver in receivers:
             receiver.receive_control(decode_control(body))
+        return bool(receivers)

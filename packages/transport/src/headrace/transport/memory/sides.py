@@ -7,13 +7,13 @@ import dramatiq
 
 from headrace.schema.codec import encode_control, encode_replies
 from headrace.schema.control import ControlMessage
-from headrace.schema.events import AttemptQuery, ReplyItem
+from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem
 from headrace.schema.names import task_queue_name
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ControlReceiver, ReplyReceiver, ReplyWriter, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
 from headrace.transport.memory.hub import MemoryHub
-from headrace.transport.outbox import ReplyOutbox
+from headrace.transport.replies import BrokerState, ReplyOutbox
 
 
 class MemorySchedulerTransport:
@@ -23,10 +23,10 @@ class MemorySchedulerTransport:
         self._hub = hub
         self._models = models
         self._receiver: ReplyReceiver | None = None
-        self._address: str | None = None
+        self._address = hub.new_reply_address()
 
     @property
-    def reply_address(self) -> str | None:
+    def reply_address(self) -> str:
         """The reply queue; it is there from `start` to `close`."""
         return self._address
 
@@ -36,7 +36,7 @@ class MemorySchedulerTransport:
         for model in self._models:
             self._hub.declare_queue(task_queue_name(model))
         self._receiver = receiver
-        self._address = self._hub.open_reply_queue(receiver)
+        self._hub.open_reply_queue(self._address, receiver)
 
     async def wait_ready(self) -> None:
         """Return: a started memory transport is ready."""
@@ -53,9 +53,15 @@ class MemorySchedulerTransport:
             return
         queue.put(build_envelope(task), priority=task.priority)
 
+    def withdraw_task(self, request_id: str) -> bool:  # noqa: ARG002 - a task is in its queue at once
+        """Nothing to do."""
+        return False
+
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
         """Deliver a control message at once."""
-        self._hub.deliver_control(encode_control(message), model=model, worker_id=worker_id)
+        got_there = self._hub.deliver_control(encode_control(message), model=model, worker_id=worker_id)
+        if not got_there and worker_id is not None and self._receiver is not None:
+            asyncio.get_running_loop().call_soon(self._receiver.lose_worker, worker_id)
 
     async def check(self) -> None:
         """Raise unless it is started."""
@@ -64,9 +70,8 @@ class MemorySchedulerTransport:
 
     async def close(self) -> None:
         """Close the reply queue."""
-        if self._address is not None:
-            self._hub.close_reply_queue(self._address)
-        self._receiver = self._address = None
+        self._hub.close_reply_queue(self._address)
+        self._receiver = None
 
 
 class MemoryWorkerTransport:
@@ -75,7 +80,7 @@ class MemoryWorkerTransport:
     def __init__(self, hub: MemoryHub) -> None:
         self._hub = hub
         self._broker = hub.open_broker()
-        self._outbox = ReplyOutbox(self._publish, is_writable=lambda: True)
+        self._outbox = ReplyOutbox(self._publish, lambda: BrokerState.OPEN, on_unread=self._lose_readers)
         self._receiver: ControlReceiver | None = None
         self._worker_id = ""
 
@@ -99,14 +104,21 @@ class MemoryWorkerTransport:
         """Open the way back for one attempt."""
         return self._outbox.open(reply_address, request_id=request_id, attempt=attempt)
 
-    def send_query(self, reply_address: str, query: AttemptQuery) -> None:
-        """Ask the scheduler about a redelivered task."""
-        self._outbox.send_query(reply_address, query)
+    def send(self, reply_address: str, statement: AttemptQuery | AttemptRunning) -> None:
+        """Ask or tell the scheduler something."""
+        self._outbox.send(reply_address, statement)
+
+    def resend(self, request_id: str, attempt: int) -> None:
+        """Tell an attempt from its start once more."""
+        self._outbox.resend(request_id, attempt)
 
     def _publish(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
-        lost = self._hub.deliver_replies(reply_address, encode_replies(items))
-        if lost and self._receiver is not None:
-            self._receiver.lose_reply_address([item.request_id for item in lost])
+        if lost := self._hub.deliver_replies(reply_address, encode_replies(items)):
+            self._outbox.take_back(reply_address, lost)
+
+    def _lose_readers(self, request_ids: Sequence[str]) -> None:
+        if self._receiver is not None:
+            self._receiver.lose_readers(request_ids)
 
     async def flush(self) -> None:
         """Return when everything written was delivered."""
@@ -115,5 +127,6 @@ class MemoryWorkerTransport:
     async def close(self) -> None:
         """Deliver what waits and stop listening."""
         await self.flush()
+        await self._outbox.close()
         self._hub.leave_worker(self._worker_id)
         self._receiver = None

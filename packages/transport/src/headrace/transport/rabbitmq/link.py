@@ -36,6 +36,7 @@ class RabbitmqLink:
         parameters: where to.
         setup: declares and consumes on each new connection; the link is ready when it returns.
         on_lost: called each time a connection that was ready is gone.
+        on_blocked: called with True when the broker takes no more messages, and with False when it does again.
         longest_pause_seconds: between two tries; the first pauses are shorter.
     """
 
@@ -45,11 +46,13 @@ class RabbitmqLink:
         *,
         setup: Setup,
         on_lost: Callable[[], None],
+        on_blocked: Callable[[bool], None],
         longest_pause_seconds: float,
     ) -> None:
         self._parameters = parameters
         self._setup = setup
         self._on_lost = on_lost
+        self._on_blocked = on_blocked
         self._longest_pause_seconds = longest_pause_seconds
         self._tasks = TaskOwner()
         self._connection: AsyncioConnection | None = None
@@ -190,6 +193,7 @@ class RabbitmqLink:
     def _set_blocked(self, *, blocked: bool) -> None:
         self._blocked = blocked
         _log.warning("broker blocked publishers" if blocked else "broker unblocked publishers")
+        self._on_blocked(blocked)
 
     def _abandon(self) -> None:
         connection, self._connection = self._connection, None

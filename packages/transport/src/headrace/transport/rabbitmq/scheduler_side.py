@@ -3,6 +3,7 @@
 # pyright: reportUnknownVariableType=false
 """The scheduler's side: publish tasks with confirms, read one exclusive reply queue, send control messages."""
 
+import contextlib
 from collections.abc import Sequence
 
 import pika
@@ -16,19 +17,26 @@ from headrace.schema.codec import CodecError, decode_replies, encode_control
 from headrace.schema.control import ControlMessage
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
+    REPLY_EXCHANGE,
+    control_channel,
     dead_letter_queue_name,
     model_control_key,
+    reply_channel,
     reply_queue_name,
     task_queue_name,
     worker_control_key,
+    worker_of_key,
 )
 from headrace.schema.settings import BrokerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyReceiver, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
 from headrace.transport.rabbitmq.link import RabbitmqLink
+from headrace.transport.rabbitmq.outgoing import OutgoingTask, OutgoingTasks
 from headrace.transport.rabbitmq.parameters import build_parameters
 from headrace.transport.rabbitmq.topology import dead_letter_queue_arguments, task_queue_arguments
+from headrace.transport.redis import RedisRelay
+from headrace.transport.tasks import TaskOwner
 
 PERSISTENT = 2
 
@@ -40,37 +48,43 @@ class RabbitmqSchedulerTransport:
 
     Args:
         settings: where the broker is.
-        replica_id: names this replica's reply queue.
+        replica_id: our reply address; no other replica has it.
         models: whose task queues are declared.
+        relay: the way round the broker, on which we hear what workers can't send through it.
     """
 
-    def __init__(self, settings: BrokerSettings, *, replica_id: str, models: Sequence[str]) -> None:
+    def __init__(
+        self, settings: BrokerSettings, *, replica_id: str, models: Sequence[str], relay: RedisRelay | None = None
+    ) -> None:
         self._replica_id = replica_id
         self._models = models
+        self._relay = relay
         self._link = RabbitmqLink(
             build_parameters(settings, name=f"headrace scheduler {replica_id}"),
             setup=self._set_up,
             on_lost=self._on_lost,
+            on_blocked=self._on_blocked,
             longest_pause_seconds=settings.reconnect_seconds,
         )
         self._receiver: ReplyReceiver | None = None
+        self._outgoing = OutgoingTasks()
         self._tasks_channel: Channel | None = None
         self._control_channel: Channel | None = None
-        self._unconfirmed: dict[int, str] = {}
-        self._published = 0
+        self._relayed = TaskOwner()
         self._epoch = 0
-        self._address: str | None = None
 
     @property
-    def reply_address(self) -> str | None:
-        """The exclusive reply queue of the current connection."""
-        return self._address
+    def reply_address(self) -> str:
+        """The key that the reply queue of each of our connections is bound to."""
+        return self._replica_id
 
     async def start(self, receiver: ReplyReceiver) -> None:
         """Begin to connect."""
         use_msgpack_envelopes()
         self._receiver = receiver
         self._link.start()
+        if self._relay is not None:
+            self._relay.listen(reply_channel(self._replica_id), self._take_replies)
 
     async def wait_ready(self) -> None:
         """Wait for a connection."""
@@ -82,58 +96,77 @@ class RabbitmqSchedulerTransport:
 
     async def close(self) -> None:
         """Close the connection, and with it the reply queue."""
+        self._receiver = None
         await self._link.close()
+        await self._relayed.close()
+        if self._relay is not None:
+            await self._relay.close()
 
     async def _set_up(self, link: RabbitmqLink) -> None:
         self._epoch += 1
-        address = reply_queue_name(self._replica_id, self._epoch)
+        queue = reply_queue_name(self._replica_id, self._epoch)
         tasks, replies, control = [await link.open_channel() for _ in range(3)]
         for channel in (tasks, replies, control):
             channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
         for model in self._models:
             await declare_task_queue(link, tasks, model)
         tasks.add_on_return_callback(self._on_task_returned)
+        control.add_on_return_callback(self._on_control_returned)
         await link.call(lambda done: tasks.confirm_delivery(self._on_confirm, callback=done))
-        await declare_control_exchange(link, control)
-        await link.call(lambda done: replies.queue_declare(address, exclusive=True, auto_delete=True, callback=done))
+        await declare_exchanges(link, control)
+        await link.call(lambda done: replies.queue_declare(queue, exclusive=True, auto_delete=True, callback=done))
         await link.call(
-            lambda done: replies.basic_consume(address, self._on_replies, auto_ack=True, exclusive=True, callback=done)
+            lambda done: replies.queue_bind(queue, REPLY_EXCHANGE, routing_key=self._replica_id, callback=done)
         )
-        self._unconfirmed.clear()
-        self._published = 0
-        self._tasks_channel, self._control_channel, self._address = tasks, control, address
+        await link.call(
+            lambda done: replies.basic_consume(queue, self._on_replies, auto_ack=True, exclusive=True, callback=done)
+        )
+        self._tasks_channel, self._control_channel = tasks, control
+        for task in self._outgoing.begin_again():
+            self._send_task(task)
+        if self._epoch > 1 and self._receiver is not None:
+            self._receiver.restore_reply_path()
 
     def _on_lost(self) -> None:
-        address, self._address = self._address, None
         self._tasks_channel = self._control_channel = None
-        if self._receiver is not None and address is not None:
-            self._receiver.lose_reply_path(address)
+
+    def _on_blocked(self, blocked: bool) -> None:  # noqa: FBT001 - a callback
+        if not blocked and self._link.is_ready:
+            for task in self._outgoing.take_unsent():
+                self._send_task(task)
 
     def publish_task(self, task: GenerationTask) -> None:
         """Publish a task: persistent, mandatory, confirmed later."""
-        channel = self._tasks_channel
-        if channel is None or not channel.is_open or not self._link.is_ready:
-            self._link.check()
-            raise TransportUnavailableError("RabbitMQ is not connected")
-        channel.basic_publish(
+        if self._receiver is None:
+            raise TransportUnavailableError("the connection to RabbitMQ is closed")
+        self._outgoing.add(task, build_envelope(task))
+        if self._tasks_channel is not None and self._tasks_channel.is_open and self._link.is_ready:
+            for sent in self._outgoing.take_unsent():
+                self._send_task(sent)
+
+    def withdraw_task(self, request_id: str) -> bool:
+        """Publish a task no more, if that has not happened yet."""
+        return self._outgoing.withdraw(request_id)
+
+    def _send_task(self, sent: OutgoingTask) -> None:
+        if self._tasks_channel is None:
+            return
+        task = sent.task
+        self._tasks_channel.basic_publish(
             exchange="",
             routing_key=task.queue,
-            body=build_envelope(task),
+            body=sent.body,
             properties=pika.BasicProperties(
                 delivery_mode=PERSISTENT, priority=task.priority, message_id=task.request_id
             ),
             mandatory=True,
         )
-        self._published += 1
-        self._unconfirmed[self._published] = task.request_id
+        self._outgoing.note_sent(task.request_id)
 
     def _on_confirm(self, frame: Method[Basic.Ack | Basic.Nack]) -> None:
-        tag = frame.method.delivery_tag or 0
-        # Confirms come in order, so what a multiple confirm covers is at the front.
-        tags = [known for known in self._unconfirmed if known <= tag] if frame.method.multiple else [tag]
-        for known in tags:
-            request_id = self._unconfirmed.pop(known, None)
-            if request_id is not None and isinstance(frame.method, Basic.Nack) and self._receiver is not None:
+        tag, is_multiple = frame.method.delivery_tag or 0, bool(frame.method.multiple)
+        for request_id in self._outgoing.settle(tag, is_multiple=is_multiple):
+            if isinstance(frame.method, Basic.Nack) and self._receiver is not None:
                 self._receiver.reject_task(request_id, "the broker refused the task")
 
     def _on_task_returned(
@@ -142,7 +175,17 @@ class RabbitmqSchedulerTransport:
         if self._receiver is not None and properties.message_id is not None:
             self._receiver.reject_task(properties.message_id, f"the model has no task queue ({method.reply_text})")
 
+    def _on_control_returned(
+        self, _channel: Channel, method: Basic.Return, _properties: BasicProperties, _body: bytes
+    ) -> None:
+        worker_id = worker_of_key(method.routing_key or "")
+        if worker_id is not None and self._receiver is not None:
+            self._receiver.lose_worker(worker_id)
+
     def _on_replies(self, _channel: Channel, _method: Basic.Deliver, _properties: BasicProperties, body: bytes) -> None:
+        self._take_replies(body)
+
+    def _take_replies(self, body: bytes) -> None:
         if self._receiver is None:
             return
         try:
@@ -153,11 +196,19 @@ class RabbitmqSchedulerTransport:
         self._receiver.receive_replies(items)
 
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
-        """Publish a control message, if there is a connection."""
-        if self._control_channel is None or not self._control_channel.is_open:
+        """Publish a control message, round the broker where that is away."""
+        channel = self._control_channel
+        if channel is not None and channel.is_open and self._link.is_ready:
+            key = model_control_key(model) if worker_id is None else worker_control_key(worker_id)
+            channel.basic_publish(CONTROL_EXCHANGE, key, encode_control(message), mandatory=worker_id is not None)
+        elif self._relay is not None and worker_id is not None:
+            self._relayed.start(self._relay_control(encode_control(message), worker_id), name="relayed control")
+
+    async def _relay_control(self, body: bytes, worker_id: str) -> None:
+        if self._relay is None:
             return
-        key = model_control_key(model) if worker_id is None else worker_control_key(worker_id)
-        self._control_channel.basic_publish(CONTROL_EXCHANGE, key, encode_control(message))
+        with contextlib.suppress(TransportUnavailableError):
+            await self._relay.publish(control_channel(worker_id), body)
 
 
 async def declare_task_queue(link: RabbitmqLink, channel: Channel, model: str) -> None:
@@ -169,8 +220,11 @@ async def declare_task_queue(link: RabbitmqLink, channel: Channel, model: str) -
     await link.call(lambda done: channel.queue_declare(dead, durable=True, arguments=kept, callback=done))
 
 
-async def declare_control_exchange(link: RabbitmqLink, channel: Channel) -> None:
-    """Declare the control exchange."""
-    await link.call(
-        lambda done: channel.exchange_declare(CONTROL_EXCHANGE, ExchangeType.direct, durable=True, callback=done)
-    )
+async def declare_exchanges(link: RabbitmqLink, channel: Channel) -> None:
+    """Declare the exchanges of control messages and of replies."""
+    for name in (CONTROL_EXCHANGE, REPLY_EXCHANGE):
+        await _declare_exchange(link, channel, name)
+
+
+async def _declare_exchange(link: RabbitmqLink, channel: Channel, name: str) -> None:
+    await link.call(lambda done: channel.exchange_declare(name, ExchangeType.direct, durable=True, callback=done))

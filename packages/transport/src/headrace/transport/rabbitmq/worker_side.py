@@ -14,18 +14,28 @@ from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
 from headrace.schema.codec import CodecError, decode_control, decode_replies, encode_replies
-from headrace.schema.events import AttemptQuery, ReplyItem
-from headrace.schema.names import CONTROL_EXCHANGE, control_queue_name, model_control_key, worker_control_key
+from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem
+from headrace.schema.names import (
+    CONTROL_EXCHANGE,
+    REPLY_EXCHANGE,
+    control_channel,
+    control_queue_name,
+    model_control_key,
+    worker_control_key,
+)
 from headrace.schema.settings import BrokerSettings
 from headrace.transport.base import ControlReceiver, ReplyWriter
 from headrace.transport.envelope import use_msgpack_envelopes
-from headrace.transport.outbox import ReplyOutbox
 from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.parameters import build_parameters
-from headrace.transport.rabbitmq.scheduler_side import declare_control_exchange
+from headrace.transport.rabbitmq.scheduler_side import declare_exchanges
+from headrace.transport.redis import RedisRelay
+from headrace.transport.replies import BrokerState, ReplyOutbox
 
 CLOSE_FLUSH_SECONDS = 2.0
+# Without a relay nobody can tell a scheduler that is gone from one that is connecting again.
+UNREAD_SECONDS = 2.0
 TRANSIENT = pika.BasicProperties(delivery_mode=1)
 
 _log = structlog.get_logger("headrace.rabbitmq")
@@ -37,9 +47,12 @@ class RabbitmqWorkerTransport:
     Args:
         settings: where the broker is.
         consumer_priority: x-priority of this worker's consumers; the broker fills the higher first.
+        relay: the way round the broker while the reply path is down.
     """
 
-    def __init__(self, settings: BrokerSettings, *, consumer_priority: int = 0) -> None:
+    def __init__(
+        self, settings: BrokerSettings, *, consumer_priority: int = 0, relay: RedisRelay | None = None
+    ) -> None:
         self._broker = HeadraceRabbitmqBroker(
             build_parameters(settings, name="headrace worker tasks"), consumer_priority=consumer_priority
         )
@@ -47,9 +60,17 @@ class RabbitmqWorkerTransport:
             build_parameters(settings, name="headrace worker replies"),
             setup=self._set_up,
             on_lost=self._on_lost,
+            on_blocked=self._on_blocked,
             longest_pause_seconds=settings.reconnect_seconds,
         )
-        self._outbox = ReplyOutbox(self._publish, is_writable=self._is_writable)
+        self._relay = relay
+        self._outbox = ReplyOutbox(
+            self._publish,
+            self._state,
+            on_unread=self._lose_readers,
+            relay=relay,
+            unread_seconds=UNREAD_SECONDS,
+        )
         self._channel: Channel | None = None
         self._receiver: ControlReceiver | None = None
         self._worker_id = ""
@@ -64,6 +85,8 @@ class RabbitmqWorkerTransport:
         """Begin to connect."""
         use_msgpack_envelopes()
         self._receiver, self._worker_id, self._models = receiver, worker_id, models
+        if self._relay is not None:
+            self._relay.listen(control_channel(worker_id), self._take_control)
         self._link.start()
 
     async def wait_ready(self) -> None:
@@ -75,7 +98,7 @@ class RabbitmqWorkerTransport:
         for channel in (replies, control):
             channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
         replies.add_on_return_callback(self._on_returned)
-        await declare_control_exchange(link, control)
+        await declare_exchanges(link, control)
         queue = control_queue_name(self._worker_id)
         await link.call(lambda done: control.queue_declare(queue, exclusive=True, auto_delete=True, callback=done))
         for key in (worker_control_key(self._worker_id), *(model_control_key(model) for model in self._models)):
@@ -89,8 +112,17 @@ class RabbitmqWorkerTransport:
 
     def _on_lost(self) -> None:
         self._channel = None
+        self._outbox.lose_connection()
+
+    def _on_blocked(self, blocked: bool) -> None:  # noqa: FBT001 - a callback
+        if blocked:
+            # What was last written lies in a buffer that the broker does not read.
+            self._outbox.lose_connection()
 
     def _on_control(self, _channel: Channel, _method: Basic.Deliver, _properties: BasicProperties, body: bytes) -> None:
+        self._take_control(body)
+
+    def _take_control(self, body: bytes) -> None:
         if self._receiver is None:
             return
         try:
@@ -100,24 +132,33 @@ class RabbitmqWorkerTransport:
             return
         self._receiver.receive_control(message)
 
-    def _on_returned(self, _channel: Channel, _method: Basic.Return, _properties: BasicProperties, body: bytes) -> None:
+    def _on_returned(self, _channel: Channel, method: Basic.Return, _properties: BasicProperties, body: bytes) -> None:
+        self._outbox.take_back(method.routing_key or "", decode_replies(body))
+
+    def _lose_readers(self, request_ids: Sequence[str]) -> None:
         if self._receiver is not None:
-            self._receiver.lose_reply_address([item.request_id for item in decode_replies(body)])
+            self._receiver.lose_readers(request_ids)
 
     def open_reply(self, reply_address: str, *, request_id: str, attempt: int) -> ReplyWriter:
         """Open the way back for one attempt."""
         return self._outbox.open(reply_address, request_id=request_id, attempt=attempt)
 
-    def send_query(self, reply_address: str, query: AttemptQuery) -> None:
-        """Ask the scheduler about a redelivered task."""
-        self._outbox.send_query(reply_address, query)
+    def send(self, reply_address: str, statement: AttemptQuery | AttemptRunning) -> None:
+        """Ask or tell the scheduler something."""
+        self._outbox.send(reply_address, statement)
 
-    def _is_writable(self) -> bool:
-        return self._channel is not None and self._channel.is_open and self._link.is_writable
+    def resend(self, request_id: str, attempt: int) -> None:
+        """Tell an attempt from its start once more."""
+        self._outbox.resend(request_id, attempt)
+
+    def _state(self) -> BrokerState:
+        if self._channel is None or not self._channel.is_open or not self._link.is_ready:
+            return BrokerState.DOWN
+        return BrokerState.OPEN if self._link.is_writable else BrokerState.SLOW
 
     def _publish(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
         if self._channel is not None:
-            self._channel.basic_publish("", reply_address, encode_replies(items), TRANSIENT, mandatory=True)
+            self._channel.basic_publish(REPLY_EXCHANGE, reply_address, encode_replies(items), TRANSIENT, mandatory=True)
 
     async def flush(self) -> None:
         """Return when everything written has been handed to the connection."""
@@ -129,6 +170,9 @@ class RabbitmqWorkerTransport:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_FLUSH_SECONDS):
                     await self.flush()
+        await self._outbox.close()
         await self._link.close()
+        if self._relay is not None:
+            await self._relay.close()
         # dramatiq's connections are blocking ones: each is closed by a round trip.
         await asyncio.to_thread(self._broker.close)

@@ -5,6 +5,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from headrace.schema.control import ToldSequence
 from headrace.schema.events import Event
 from headrace.schema.request import ChatCompletionRequest
 
@@ -25,12 +26,14 @@ class EngineJob(Struct, frozen=True, kw_only=True):
         worker_id: what `GenerationStarted` says.
         request: what to generate.
         priority: 0 to 9, the higher the sooner.
+        told: what earlier attempts at this generation told its reader.
     """
 
     request_id: str
     worker_id: str
     request: ChatCompletionRequest
     priority: int
+    told: tuple[ToldSequence, ...] = ()
 
 
 class Engine(Protocol):
@@ -60,6 +63,10 @@ class Engine(Protocol):
         for a slot. Then each sequence starts, grows and finishes; the last event is `GenerationFinished` with the
         usage. Text is whole characters. Token ids are there only where `output.token_ids` asks for them. `timings` are
         left to the caller. For a reader that is slower than the engine, steps are merged into one list.
+
+        A job that was told in part (`job.told`) is told again from its start: each of those sequences begins with the
+        tokens that were told, says the same text for them, and goes on as it might have gone on; one that is finished
+        is not told again, and only counts in the usage. Where that can't be done it fails with `worker_lost`.
 
         Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine first. Close it
         (`contextlib.aclosing`) wherever the loop over it may end early: a generator that is only dropped is aborted

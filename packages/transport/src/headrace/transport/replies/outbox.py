@@ -1,0 +1,177 @@
+"""The reply coalescer: whatever one turn of the event loop produces for a reply address leaves as one message.
+
+An engine step wakes many generations in one turn; each appends its events here, and a single flush, scheduled by the
+first of them, publishes one array for each address. While the way out is slow or down, the events wait and their deltas
+merge, so memory is bounded by the length of the answers.
+
+There are two ways out, the broker and the relay; `routes` says which one is taken. Where some of what was sent may be
+lost, a stream tells its attempt from the start, and the reader drops what it has.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem, StreamChunk
+from headrace.transport.replies.relay_pump import Relay, RelayPump
+from headrace.transport.replies.routes import RETRY_SECONDS, BrokerState, Routes, Way
+from headrace.transport.replies.stream import ReplyStream
+
+SLOW_RETRY_SECONDS = 0.005
+# Streams that have ended and may still be asked to tell their attempt again.
+REMEMBERED_STREAMS = 256
+
+Publish = Callable[[str, Sequence[ReplyItem]], None]
+Statement = AttemptQuery | AttemptRunning
+
+
+class ReplyOutbox:
+    """Collects events for each reply address and publishes them in batches.
+
+    Args:
+        publish: hands one batch to the broker.
+        state: what the broker's connection can do now.
+        on_unread: learns the requests whose replies nobody reads any more.
+        relay: the way round the broker; None where there is none.
+        unread_seconds: how long an address may go unread where no relay knows whether its reader lives.
+    """
+
+    def __init__(
+        self,
+        publish: Publish,
+        state: Callable[[], BrokerState],
+        *,
+        on_unread: Callable[[Sequence[str]], None],
+        relay: Relay | None = None,
+        unread_seconds: float = 0.0,
+    ) -> None:
+        self._publish = publish
+        self._state = state
+        self._on_unread = on_unread
+        self._loop = asyncio.get_running_loop()
+        self._routes = Routes(has_relay=relay is not None, unread_seconds=unread_seconds)
+        self._pump = (
+            None if relay is None else RelayPump(relay, on_relayed=self._note_relayed, on_idle=self._note_empty)
+        )
+        self._streams: dict[str, ReplyStream] = {}
+        self._ended: OrderedDict[tuple[str, int], ReplyStream] = OrderedDict()
+        self._dirty: dict[ReplyStream, None] = {}
+        self._statements: dict[str, list[Statement]] = {}
+        self._timer: asyncio.Handle | None = None
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    def open(self, reply_address: str, *, request_id: str, attempt: int) -> ReplyStream:
+        """Open the way back for one attempt."""
+        stream = ReplyStream(
+            reply_address, request_id=request_id, attempt=attempt, on_write=self._mark_dirty, on_close=self._end
+        )
+        self._streams[request_id] = stream
+        return stream
+
+    def send(self, reply_address: str, statement: Statement) -> None:
+        """Send something beside the streams. It may be lost."""
+        self._statements.setdefault(reply_address, []).append(statement)
+        self._schedule()
+
+    def resend(self, request_id: str, attempt: int) -> None:
+        """Tell an attempt from its start, because its reader misses something."""
+        stream = self._streams.get(request_id)
+        if stream is None or stream.attempt != attempt:
+            stream = self._ended.get((request_id, attempt))
+        if stream is not None:
+            self._retell(stream)
+
+    def lose_connection(self) -> None:
+        """Learn that the broker's connection is gone, and with it perhaps what was last written to it."""
+        for stream in [*self._streams.values(), *self._ended.values()]:
+            if stream.has_told:
+                self._retell(stream)
+
+    def take_back(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
+        """Learn that nobody reads an address at the broker."""
+        self._routes.note_returned(reply_address, self._loop.time())
+        for item in items:
+            if isinstance(item, StreamChunk):
+                self.resend(item.request_id, item.attempt)
+
+    async def wait_empty(self) -> None:
+        """Return when everything written so far was handed over."""
+        await self._empty.wait()
+
+    async def close(self) -> None:
+        """Stop: what waits is not sent any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._pump is not None:
+            await self._pump.close()
+
+    def _end(self, stream: ReplyStream) -> None:
+        if self._streams.get(stream.request_id) is stream:
+            del self._streams[stream.request_id]
+        self._ended[stream.request_id, stream.attempt] = stream
+        if len(self._ended) > REMEMBERED_STREAMS:
+            self._ended.popitem(last=False)
+
+    def _retell(self, stream: ReplyStream) -> None:
+        stream.must_retell = True
+        self._mark_dirty(stream)
+
+    def _mark_dirty(self, stream: ReplyStream) -> None:
+        self._dirty[stream] = None
+        if self._timer is None:
+            self._schedule()
+
+    def _schedule(self, after_seconds: float = 0.0) -> None:
+        self._empty.clear()
+        if self._timer is not None:
+            return
+        if after_seconds:
+            self._timer = self._loop.call_later(after_seconds, self._flush)
+        else:
+            self._timer = self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._timer = None
+        state = self._state()
+        if state is BrokerState.SLOW:
+            self._schedule(SLOW_RETRY_SECONDS)
+            return
+        by_address: dict[str, list[ReplyStream]] = {address: [] for address in self._statements}
+        for stream in self._dirty:
+            by_address.setdefault(stream.reply_address, []).append(stream)
+        self._dirty = {}
+        now = self._loop.time()
+        for address, streams in by_address.items():
+            statements = self._statements.pop(address, ())
+            self._send(self._routes.way_to(address, state, now), address, streams, statements)
+        if self._dirty:
+            self._schedule(RETRY_SECONDS)
+        self._note_empty()
+
+    def _send(self, way: Way, address: str, streams: list[ReplyStream], statements: Sequence[Statement]) -> None:
+        if way is Way.BROKER:
+            self._publish(address, [*statements, *[stream.take_chunk() for stream in streams]])
+        elif way is Way.RELAY and self._pump is not None:
+            self._pump.add(address, streams, statements)
+        elif way is Way.NOBODY:
+            self._on_unread([stream.request_id for stream in streams])
+        else:
+            # What was said beside the streams is said again by whoever still wants an answer.
+            self._dirty |= dict.fromkeys(streams)
+
+    def _note_relayed(self, address: str, streams: Sequence[ReplyStream], heard: int | None) -> None:
+        now = self._loop.time()
+        if heard is None:
+            self._routes.note_relay_down(now)
+        else:
+            self._routes.note_relayed(address, heard, now)
+        if not heard:
+            for stream in streams:
+                stream.must_retell = True
+                self._dirty[stream] = None
+            self._schedule(RETRY_SECONDS)
+
+    def _note_empty(self) -> None:
+        if not self._dirty and not self._statements and (self._pump is None or self._pump.is_idle):
+            self._empty.set()
