@@ -27,6 +27,7 @@ from headrace.schema.events import (
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyWriter, WorkerTransport
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineJob
+from headrace.worker.engines.best_of import generate_best
 from headrace.worker.observer import GenerationRan, WorkerObserver
 from headrace.worker.tombstones import Tombstones
 
@@ -176,7 +177,7 @@ class Execution:
         job = EngineJob(
             request_id=task.request_id, worker_id=self._worker_id, request=task.request, priority=task.priority
         )
-        async with aclosing(self._engine.generate(job)) as batches:
+        async with aclosing(generate_best(self._engine, job)) as batches:
             async for events in batches:
                 if run.first_token is None and any(type(event) is SequenceDelta for event in events):
                     run.first_token = self._clock()
