@@ -1,4 +1,4 @@
-"""The values behind the golden files, one of each kind of message with every field set."""
+"""The values behind the golden files of version 1, one of each kind of message with every field of that version set."""
 
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration, ControlMessage
 from headrace.schema.events import (

@@ -132,18 +132,19 @@ def serving(
         server.close()
 
 
-def metric(address: str, name: str, **labels: str) -> float:
-    """Read one sample off /metrics; 0 where it was never counted."""
+def metric(address: str, name: str, *, key: str = "", **labels: str) -> float:
+    """Read one sample off /metrics, with the key if there is one; 0 where it was never counted."""
     total = 0.0
-    for line in httpx.get(f"{address}/metrics").text.splitlines():
+    answer = httpx.get(f"{address}/metrics", headers={"Authorization": f"Bearer {key}"} if key else {})
+    for line in answer.raise_for_status().text.splitlines():
         if line.startswith(name) and all(f'{key}="{value}"' in line for key, value in labels.items()):
             total += float(line.rsplit(" ", 1)[1])
     return total
 
 
-def wait_metric(address: str, name: str, at_least: float, **labels: str) -> None:
+def wait_metric(address: str, name: str, at_least: float, *, key: str = "", **labels: str) -> None:
     """Wait until a sample has reached a value."""
     deadline = time.monotonic() + END_SECONDS
-    while (value := metric(address, name, **labels)) < at_least:
+    while (value := metric(address, name, key=key, **labels)) < at_least:
         assert time.monotonic() < deadline, f"{name}{labels} is {value}, not {at_least}"
         time.sleep(0.02)

@@ -141,7 +141,7 @@ async def test_an_overload_tells_when_to_come_back(client: openai.AsyncOpenAI, s
     with pytest.raises(openai.RateLimitError) as raised:
         await client.chat.completions.create(model="demo", messages=[{"role": "user", "content": "Hi"}])
     assert raised.value.response.headers["retry-after"] == "1"
-    assert raised.value.type == "rate_limit_error"
+    assert (raised.value.type, raised.value.code) == ("requests", "rate_limit_exceeded")
 
 
 async def test_a_wrong_field_is_named(client: openai.AsyncOpenAI) -> None:

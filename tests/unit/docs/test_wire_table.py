@@ -9,7 +9,7 @@ import pytest
 from msgspec import NODEFAULT, Struct
 
 from headrace.schema.control import ControlMessage
-from headrace.schema.events import Event, FinishReason, ReplyItem, Stage, Timings, Usage
+from headrace.schema.events import Event, FinishReason, ReplyItem, Stage, Timings, TokenLogprob, ToolCallDelta, Usage
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
     control_queue_name,
@@ -19,13 +19,15 @@ from headrace.schema.names import (
     task_queue_name,
     worker_control_key,
 )
+from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import MAX_PRIORITY, GenerationTask
 from headrace.transport.rabbitmq.topology import dead_letter_queue_arguments, task_queue_arguments
+from tests.golden import structs_v1
 
 FAMILIES: dict[str, tuple[type[Struct], ...]] = {
     "Reply items": get_args(ReplyItem),
     "Events": get_args(Event),
-    "Inside events": (Usage, Timings),
+    "Inside events": (Usage, Timings, TokenLogprob, ToolCallDelta),
     "Control": get_args(ControlMessage),
 }
 _NO_TAG = "none"
@@ -76,7 +78,19 @@ def test_structs_that_are_arrays(page: str, family: str) -> None:
 def test_the_task(page: str) -> None:
     rows = _section(page, "GenerationTask")
     assert [row[0] for row in rows] == [f"`{item.name}`" for item in msgspec.structs.fields(GenerationTask)]
-    assert f"0 to {MAX_PRIORITY}" in rows[-1][1]
+    assert f"0 to {MAX_PRIORITY}" in {row[0]: row[1] for row in rows}["`priority`"]
+
+
+def test_the_request(page: str) -> None:
+    rows = _section(page, "ChatCompletionRequest")
+    assert [row[0] for row in rows] == [f"`{item.name}`" for item in msgspec.structs.fields(ChatCompletionRequest)]
+    old = structs_v1.ChatCompletionRequest.__struct_fields__
+    assert [row[1] for row in rows] == ["1" if row[0].strip("`") in old else "2" for row in rows]
+
+
+def test_versions_of_the_wire(page: str, repository: Path) -> None:
+    folders = {path.name for path in (repository / "tests" / "golden").glob("v*") if path.is_dir()}
+    assert {row[0].strip("`") for row in _section(page, "Versions")} == folders
 
 
 def test_names(page: str) -> None:

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from headrace.schema.request import GenerationParameters
 from headrace.worker.engines.scripted import Answer
-from headrace.worker.engines.scripted.plan import plan_answer, plan_sequence, split_tokens
+from headrace.worker.engines.scripted.plan import plan_answer, plan_sequence
+from headrace.worker.engines.scripted.tokens import split_tokens
 
 letters = st.text(alphabet="ab 👋", max_size=40)
 stops = st.lists(st.text(alphabet="ab 👋", min_size=1, max_size=4), max_size=3)

@@ -1,5 +1,6 @@
 """Frames, byte for byte; and a stream and a whole answer are one fold."""
 
+import struct
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -23,9 +24,13 @@ from headrace.schema.events import (
     GenerationFinished,
     GenerationQueued,
     GenerationStarted,
+    PromptEchoed,
+    PromptEmbedded,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    TokenLogprob,
+    ToolCallDelta,
 )
 from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest, OutputFlags
@@ -75,8 +80,28 @@ def test_native_frames_with_everything_asked_for() -> None:
         '{"type":"generation_started","input_tokens":5},{"type":"sequence_started","index":0},'
         '{"type":"sequence_delta","index":0,"text":"a\\"\\n","token_ids":[1,2]},'
         '{"type":"sequence_finished","index":0,"finish_reason":"stop","stop_sequence":"END"},'
-        '{"type":"generation_finished","usage":{"input_tokens":5,"output_tokens":7,"cached_tokens":2},'
-        '"timings":{"queue_seconds":0.25,"first_token_seconds":0.5,"total_seconds":1.5}}]}\n\n'
+        '{"type":"generation_finished","usage":{"input_tokens":5,"output_tokens":7,"cached_tokens":2,'
+        '"reasoning_tokens":0},"timings":{"queue_seconds":0.25,"first_token_seconds":0.5,"total_seconds":1.5}}]}\n\n'
+    )
+
+
+def test_native_frames_of_all_that_is_more_than_text() -> None:
+    logprob = TokenLogprob(5, "H", -0.25, b"H", (TokenLogprob(5, "H", -0.25),))
+    output = OutputFlags(reasoning=True, logprobs=True, top_logprobs=1, prompt=True, prompt_logprobs=0)
+    events: list[Event] = [
+        PromptEchoed(0, "Hi", (1, 5), (None, TokenLogprob(5, "Hi", -1.5))),
+        PromptEmbedded(1, struct.pack("<2f", 0.5, -1.0)),
+        SequenceDelta(0, "H", None, (logprob,), "Hm", (ToolCallDelta(0, "{", "call_1", "look"), ToolCallDelta(0, "}"))),
+    ]
+    assert NativeRendering(submission_of(output)).render_events(events).decode() == (
+        "event: chunk\nid: gen_1:3\n"
+        'data: {"events":[{"type":"prompt_echoed","index":0,"text":"Hi","token_ids":[1,5],'
+        '"logprobs":[null,{"token_id":5,"text":"Hi","logprob":-1.5}]},'
+        '{"type":"prompt_embedded","index":1,"vector":[0.5,-1.0]},'
+        '{"type":"sequence_delta","index":0,"text":"H","reasoning":"Hm",'
+        '"tool_calls":[{"index":0,"id":"call_1","name":"look","arguments":"{"},{"index":0,"arguments":"}"}],'
+        '"logprobs":[{"token_id":5,"text":"H","logprob":-0.25,"bytes":[72],'
+        '"top":[{"token_id":5,"text":"H","logprob":-0.25}]}]}]}\n\n'
     )
 
 
@@ -84,7 +109,8 @@ def test_native_failure() -> None:
     assert NativeRendering(submission_of(ALL)).render_events([FAILED]).decode() == (
         "event: chunk\nid: gen_1:1\n"
         'data: {"events":[{"type":"generation_failed","error":{"code":"engine_dead","message":"it died","param":null,'
-        '"retryable":true},"stage":"decode","usage":{"input_tokens":5,"output_tokens":7,"cached_tokens":2}}]}\n\n'
+        '"retryable":true},"stage":"decode","usage":{"input_tokens":5,"output_tokens":7,"cached_tokens":2,'
+        '"reasoning_tokens":0}}]}\n\n'
     )
 
 

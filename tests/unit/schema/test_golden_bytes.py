@@ -1,8 +1,12 @@
-"""The bytes on the wire are what they were, and are still understood."""
+"""The bytes on the wire are what they were, and those of every earlier version are still understood."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
+import msgspec
 import pytest
+from msgspec import NODEFAULT, Struct
 
 from headrace.schema.codec import (
     decode_control,
@@ -12,27 +16,64 @@ from headrace.schema.codec import (
     encode_replies,
     encode_task,
 )
-from tests.golden.values import CONTROLS, REPLIES, TASK
+from headrace.schema.events import ReplyItem
+from headrace.schema.task import GenerationTask
+from tests.golden import values, values_v2
+from tests.support.strategies import structs_in
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "v1"
+GOLDEN = Path(__file__).parents[2] / "golden"
 
 
 def _golden(name: str) -> bytes:
     return bytes.fromhex((GOLDEN / f"{name}.hex").read_text())
 
 
-def test_a_task() -> None:
-    assert encode_task(TASK) == _golden("task")
-    assert decode_task(_golden("task")) == TASK
+def test_a_task_of_version_1_is_what_it_was_with_the_defaults_of_today() -> None:
+    assert decode_task(_golden("v1/task")) == values.TASK
+
+
+def test_replies_of_version_1_are_what_they_were_with_the_defaults_of_today() -> None:
+    assert decode_replies(_golden("v1/replies")) == values.REPLIES
+
+
+@pytest.mark.parametrize("index", range(len(values.CONTROLS)))
+def test_a_control_message(index: int) -> None:
+    golden = _golden(f"v1/control-{index}")
+    assert encode_control(values.CONTROLS[index]) == golden
+    assert decode_control(golden) == values.CONTROLS[index]
+
+
+@pytest.mark.parametrize("name", values_v2.TASKS)
+def test_a_task(name: str) -> None:
+    golden = _golden(f"v2/task-{name}")
+    assert encode_task(values_v2.TASKS[name]) == golden
+    assert decode_task(golden) == values_v2.TASKS[name]
 
 
 def test_a_batch_of_replies() -> None:
-    assert encode_replies(REPLIES) == _golden("replies")
-    assert decode_replies(_golden("replies")) == REPLIES
+    assert encode_replies(values_v2.REPLIES) == _golden("v2/replies")
+    assert decode_replies(_golden("v2/replies")) == values_v2.REPLIES
 
 
-@pytest.mark.parametrize("index", range(len(CONTROLS)))
-def test_a_control_message(index: int) -> None:
-    golden = _golden(f"control-{index}")
-    assert encode_control(CONTROLS[index]) == golden
-    assert decode_control(golden) == CONTROLS[index]
+def _fields_that_are_set(value: object) -> Iterator[tuple[type[Struct], str]]:
+    """Yield each field, here and below, that has another value than its default."""
+    if isinstance(value, Struct):
+        for field in msgspec.structs.fields(value):
+            item = getattr(value, field.name)
+            default = field.default if field.default_factory is NODEFAULT else field.default_factory()
+            if default is NODEFAULT or item != default:
+                yield type(value), field.name
+            yield from _fields_that_are_set(item)
+    elif isinstance(value, tuple | list):
+        for item in cast("tuple[object, ...]", value):
+            yield from _fields_that_are_set(item)
+
+
+def test_the_newest_version_sets_every_field_there_is() -> None:
+    there_are = {
+        (struct, field.name)
+        for kind in (GenerationTask, ReplyItem)
+        for struct in structs_in(kind)
+        for field in msgspec.structs.fields(struct)
+    }
+    assert there_are - set(_fields_that_are_set([*values_v2.TASKS.values(), *values_v2.REPLIES])) == set()

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from headrace.schema.settings import ConfigSource, Settings, SettingsError, load_settings
+from headrace.schema.settings import (
+    ConfigSource,
+    ModelSettings,
+    Settings,
+    SettingsError,
+    load_settings,
+    served_names,
+)
 
 
 def _read_nothing(name: str) -> str:
@@ -129,3 +136,28 @@ def test_what_kubernetes_sets_for_a_service_is_not_taken_for_a_setting() -> None
         "HEADRACE_GATEWAY_PORT_8000_TCP_ADDR": "10.0.0.1",
     }
     assert _load(environ=links).gateway.port == 8000
+
+
+TWO_MODELS = '[models.a]\nweights = "/a"\n[models.a.adapters]\npirate = "/p"\n[models.b]\nweights = "/b"\n'
+
+
+def test_a_served_name_is_a_model_or_one_of_its_adapters() -> None:
+    assert served_names(_load(TWO_MODELS).models) == {"a": "a", "b": "b", "pirate": "a"}
+
+
+@pytest.mark.parametrize(
+    ("adapter", "taken"), [("pirate", "an adapter of a"), ("a", "a model"), ("b", "a model")], ids=str
+)
+def test_an_adapter_may_not_have_a_name_that_is_taken(adapter: str, taken: str) -> None:
+    text = f'{TWO_MODELS}adapters = {{ {adapter} = "/q" }}\n'
+    assert _problems(text) == [
+        f"headrace.toml, line 7: models.b.adapters: the name {adapter} is already that of {taken}"
+    ]
+
+
+def test_no_model_ever_loses_its_name_to_an_adapter() -> None:
+    models = {
+        "a": ModelSettings(weights="/a", adapters={"b": "/p"}),
+        "b": ModelSettings(weights="/b", adapters={"c": "/q"}),
+    }
+    assert served_names(models) == {"a": "a", "b": "b", "c": "b"}

@@ -7,9 +7,16 @@ from litestar import Litestar
 
 from headrace.gateway.auth import KeyGuard
 from headrace.gateway.desk import Desk
+from headrace.gateway.dialects.anthropic.errors import AnthropicDialect
+from headrace.gateway.dialects.anthropic.routes import make_anthropic_routes
+from headrace.gateway.dialects.models import make_model_routes
 from headrace.gateway.dialects.native.errors import NativeDialect
 from headrace.gateway.dialects.native.routes import make_native_routes
+from headrace.gateway.dialects.openai.completions.errors import to_completion_param
+from headrace.gateway.dialects.openai.embeddings.errors import to_embedding_param
 from headrace.gateway.dialects.openai.errors import OpenAIDialect
+from headrace.gateway.dialects.openai.responses.errors import ResponsesDialect
+from headrace.gateway.dialects.openai.responses.routes import make_responses_routes
 from headrace.gateway.dialects.openai.routes import make_openai_routes
 from headrace.gateway.draining import Draining
 from headrace.gateway.errors import FailureEdge
@@ -48,7 +55,7 @@ class GatewayParts:
 def create_app(parts: GatewayParts) -> Litestar:
     """Return the ASGI application."""
     observers = (parts.metrics, Journal())
-    native, openai = NativeDialect(), OpenAIDialect()
+    native, openai, anthropic = NativeDialect(), OpenAIDialect(), AnthropicDialect()
     desk = Desk(
         source=parts.source,
         models=parts.models,
@@ -60,12 +67,33 @@ def create_app(parts: GatewayParts) -> Litestar:
     operations = make_operations_routes(
         checks=parts.checks, draining=parts.draining, metrics=parts.metrics, version=parts.version
     )
-    edge = FailureEdge(native=native, openai=openai, prefixes={"/v1/generations": native}, observers=observers)
+    edge = FailureEdge(
+        native=native,
+        openai=openai,
+        anthropic=anthropic,
+        prefixes={
+            "/v1/generations": native,
+            "/v1/messages": anthropic,
+            "/v1/responses": ResponsesDialect(),
+            "/v1/completions": OpenAIDialect(to_completion_param),
+            "/v1/embeddings": OpenAIDialect(to_embedding_param),
+        },
+        observers=observers,
+    )
     key = parts.settings.api_key
     return Litestar(
-        [*make_openai_routes(desk, openai), *make_native_routes(desk, native), *operations],
+        [
+            *make_openai_routes(desk, openai),
+            *make_responses_routes(desk),
+            *make_anthropic_routes(desk, anthropic),
+            *make_model_routes(desk),
+            *make_native_routes(desk, native),
+            *operations,
+        ],
         guards=[KeyGuard(key).check] if key else [],
         exception_handlers={Exception: edge.answer},
+        # The scheduler ends what is left when the drain is over.
+        on_shutdown=[desk.detached.join],
         # Bodies are read by us, up to our own limit; logs are set up by the process; the description is our own.
         request_max_body_size=None,
         logging_config=None,

@@ -59,7 +59,7 @@ class Call:
     def fail(self, failure: Failure) -> None:
         """Note that it ends with this failure, and that its answer has the failure's status."""
         self._outcome = failure.code
-        self.status = failure.status
+        self.status = self.order.dialect.status_of(failure)
 
     def close(self) -> None:
         """Say how it ended. What has no outcome by now was given up, by the client or by the process."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.body import read_body
 from headrace.gateway.call import Call
+from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
@@ -28,6 +29,9 @@ class Desk:
 
     Attributes:
         deployments: every served name, with the model whose workers answer to it.
+        source: runs the calls.
+        detached: owns those that go on without their HTTP call.
+        settings: limits and waits.
 
     Args:
         source: runs them.
@@ -50,8 +54,9 @@ class Desk:
     ) -> None:
         self.deployments = served_names(models)
         self._models = models
-        self._source = source
-        self._settings = settings
+        self.source = source
+        self.detached = DetachedGenerations(source)
+        self.settings = settings
         self._max_timeout_seconds = max_timeout_seconds
         self._draining = draining
         self._observers = observers
@@ -64,24 +69,43 @@ class Desk:
         Raises:
             HeadraceError: the call can't be taken.
         """
-        request_id = make_request_id()
-        http.scope["state"][REQUEST_ID_STATE] = request_id
+        body = await self.read(http)
+        return self.respond(self.open_call(http, dialect=dialect, parsed=parse(body)))
+
+    async def read(self, http: HttpRequest) -> bytes:
+        """Give a call its id, and return its body.
+
+        Raises:
+            HeadraceError: the body can't be read, or the process takes no more calls.
+        """
+        http.scope["state"][REQUEST_ID_STATE] = make_request_id()
         self._draining.refuse_if_begun()
-        parsed = parse(await read_body(http, limit_bytes=self._settings.body_limit_bytes))
+        return await read_body(http, limit_bytes=self.settings.body_limit_bytes)
+
+    def open_call(self, http: HttpRequest, *, dialect: Dialect, parsed: ParsedCall) -> Call:
+        """Return the call that was read from a request.
+
+        Raises:
+            HeadraceError: its model can't answer it, or a header is wrong.
+        """
         self._check_model(parsed.request)
+        priority = read_priority(http.headers)
         submission = Submission(
-            request_id=request_id,
+            request_id=http.scope["state"][REQUEST_ID_STATE],
             request=parsed.request,
-            priority=read_priority(http.headers),
+            priority=parsed.priority if priority is None else priority,
             timeout_seconds=read_timeout(http.headers, most_seconds=self._max_timeout_seconds),
         )
         order = Order(
             submission=submission, dialect=dialect, rendering=parsed.rendering(submission), stream=parsed.stream
         )
-        call = Call(order, self._observers)
-        if parsed.stream:
-            return EventStreamResponse(call, self._source, self._settings)
-        return WholeResponse(call, self._source)
+        return Call(order, self._observers)
+
+    def respond(self, call: Call) -> GenerationResponse:
+        """Return the answer to a call, whole or as a stream."""
+        if call.order.stream:
+            return EventStreamResponse(call, self.source, self.settings)
+        return WholeResponse(call, self.source)
 
     def _check_model(self, request: ChatCompletionRequest) -> None:
         deployment = self.deployments.get(request.model)
@@ -108,7 +132,7 @@ class Desk:
         Raises:
             HeadraceError: `not_found`: none of that id runs here.
         """
-        if not self._source.cancel(request_id):
+        if not self.source.cancel(request_id):
             raise HeadraceError(ErrorCode.NOT_FOUND, "there is no running generation with this id", param="id")
 
 

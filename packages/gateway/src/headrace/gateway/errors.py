@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 
 from litestar import Response
 from litestar.exceptions import HTTPException
+from msgspec import structs
 
 from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.desk import REQUEST_ID_STATE
 from headrace.gateway.dialects.base import Dialect
 from headrace.gateway.facts import GatewayObserver, RequestRefusal
 from headrace.gateway.failure import CallFailedError, Failure, failure_of_code, failure_of_error
-from headrace.gateway.headers import request_id_headers
+from headrace.gateway.headers import ANTHROPIC_VERSION_HEADER, request_id_headers
 from headrace.gateway.unexpected import report_unexpected
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 
@@ -31,22 +32,30 @@ class FailureEdge:
     Args:
         native: the shape of all outside `/v1`.
         openai: the shape of what is below `/v1` and not in `prefixes`.
+        anthropic: the shape of the same, where the request says that its client is Anthropic's.
         prefixes: the shapes of routes below `/v1`, by the path that they begin with.
         observers: are told of requests that never became a generation.
     """
 
     def __init__(
-        self, *, native: Dialect, openai: Dialect, prefixes: Mapping[str, Dialect], observers: Sequence[GatewayObserver]
+        self,
+        *,
+        native: Dialect,
+        openai: Dialect,
+        anthropic: Dialect,
+        prefixes: Mapping[str, Dialect],
+        observers: Sequence[GatewayObserver],
     ) -> None:
         self._native = native
         self._openai = openai
+        self._anthropic = anthropic
         self._prefixes = prefixes
         self._observers = observers
 
     def answer(self, request: HttpRequest, error: Exception) -> Response[bytes]:
         """Return the answer to a request that failed."""
         request_id: str | None = request.scope["state"].get(REQUEST_ID_STATE)
-        dialect = self._dialect_of(request.scope["path"])
+        dialect = self._dialect_of(request)
         failure = self._failure_of(request, error, request_id)
         if not isinstance(error, CallFailedError):
             self._report(dialect, failure, request_id)
@@ -56,14 +65,20 @@ class FailureEdge:
         if request_id is not None:
             headers |= request_id_headers(request_id)
         return Response(
-            dialect.encode_failure(failure), status_code=failure.status, headers=headers, media_type="application/json"
+            dialect.encode_failure(structs.replace(failure, request_id=request_id)),
+            status_code=dialect.status_of(failure),
+            headers=headers,
+            media_type="application/json",
         )
 
-    def _dialect_of(self, path: str) -> Dialect:
+    def _dialect_of(self, request: HttpRequest) -> Dialect:
+        path = request.scope["path"]
         for prefix, dialect in self._prefixes.items():
             if path == prefix or path.startswith(f"{prefix}/"):
                 return dialect
-        return self._openai if path.startswith("/v1/") else self._native
+        if not path.startswith("/v1/"):
+            return self._native
+        return self._anthropic if ANTHROPIC_VERSION_HEADER in request.headers else self._openai
 
     def _failure_of(self, request: HttpRequest, error: Exception, request_id: str | None) -> Failure:
         match error:
@@ -82,7 +97,7 @@ class FailureEdge:
             request_id=request_id,
             dialect=dialect.name,
             code=failure.code,
-            status=answer.status,
+            status=dialect.status_of(failure),
             log_level=answer.log_level,
         )
         for observer in self._observers:

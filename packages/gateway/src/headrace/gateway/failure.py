@@ -23,6 +23,7 @@ Reason = Literal[
     "invalid_type",
     "invalid_value",
     "missing_required_parameter",
+    "previous_response_not_found",
     "string_above_max_length",
     "unknown_parameter",
     "unsupported_value",
@@ -52,6 +53,7 @@ class Failure(Struct, frozen=True, kw_only=True):
         retryable: whether the same request may succeed when it is sent again.
         param: the field or header at fault, where there is one.
         reason: what is wrong with `param`, in finer words than the code.
+        request_id: the generation, for dialects whose errors have a place for it.
     """
 
     code: str
@@ -59,6 +61,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     retryable: bool
     param: str | None = None
     reason: Reason | None = None
+    request_id: str | None = None
 
     @property
     def status(self) -> int:

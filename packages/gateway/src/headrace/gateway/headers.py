@@ -16,6 +16,8 @@ TIMEOUT_HEADER = "Headrace-Timeout-Seconds"
 PRIORITY_HEADER = "Headrace-Priority"
 REQUEST_ID_HEADER = "Headrace-Request-Id"
 REQUEST_ID_PREFIX = "gen_"
+ANTHROPIC_VERSION_HEADER = "Anthropic-Version"
+"""Anthropic's clients send it with every request, and no others do."""
 
 
 def make_request_id() -> str:
@@ -25,8 +27,11 @@ def make_request_id() -> str:
 
 
 def request_id_headers(request_id: str) -> dict[str, str]:
-    """Return the headers by which a client learns the id of its generation, to cancel it or to ask about it."""
-    return {REQUEST_ID_HEADER: request_id, "X-Request-Id": request_id}
+    """Return the headers by which a client learns the id of its generation, to cancel it or to ask about it.
+
+    The second is OpenAI's, the third Anthropic's.
+    """
+    return {REQUEST_ID_HEADER: request_id, "X-Request-Id": request_id, "Request-Id": request_id}
 
 
 def read_timeout(headers: Headers, *, most_seconds: float) -> float | None:

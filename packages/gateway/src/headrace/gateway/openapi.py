@@ -1,9 +1,12 @@
 """The OpenAPI description, put together from what each dialect says of its routes."""
 
 from headrace.gateway.describing import Components, Schema, describe_errors, describe_json, describe_read
+from headrace.gateway.dialects.anthropic import describe as anthropic
+from headrace.gateway.dialects.models import describe_model_paths
 from headrace.gateway.dialects.native import describe as native
 from headrace.gateway.dialects.native.wire import ErrorBody
 from headrace.gateway.dialects.openai import describe as openai
+from headrace.gateway.dialects.openai.responses import describe as responses
 
 _PROBE = {"type": "object", "properties": {"status": {"type": "string"}}}
 _READINESS = {
@@ -14,20 +17,26 @@ _READINESS = {
 
 def describe_api(version: str) -> Schema:
     """Return the OpenAPI 3.1 document."""
-    components = Components((*openai.BODIES, *native.BODIES))
+    components = Components((*openai.BODIES, *responses.BODIES, *anthropic.BODIES, *native.BODIES))
     return {
         "openapi": "3.1.0",
         "info": {"title": "Headrace", "version": version},
         "paths": {
             **openai.describe_paths(components),
+            **responses.describe_paths(components),
+            **anthropic.describe_paths(components),
+            **describe_model_paths(components),
             **native.describe_paths(components),
             **_operations_paths(components),
         },
         "components": {
             "schemas": components.schemas,
-            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "key": {"type": "http", "scheme": "bearer"},
+                "anthropic_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
         },
-        "security": [{"key": []}],
+        "security": [{"key": []}, {"anthropic_key": []}],
     }
 
 

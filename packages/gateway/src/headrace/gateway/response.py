@@ -19,6 +19,22 @@ from headrace.scheduler.base import Generation, GenerationSource
 from headrace.schema.errors import HeadraceError
 
 
+async def submit(call: Call, source: GenerationSource) -> Generation:
+    """Submit a call.
+
+    Raises:
+        CallFailedError: it is not accepted.
+    """
+    try:
+        return await source.submit(call.order.submission)
+    except HeadraceError as error:
+        failure = failure_of_error(error)
+    except Exception as error:  # noqa: BLE001 - an edge: what a source may not raise is answered as ours
+        failure = report_unexpected(error, request_id=call.order.submission.request_id)
+    call.fail(failure)
+    raise CallFailedError(failure)
+
+
 class GenerationResponse(ASGIResponse):
     """What both kinds of answer share.
 
@@ -50,7 +66,7 @@ class GenerationResponse(ASGIResponse):
         """
         self.call.open()
         try:
-            generation = await self._submit()
+            generation = await submit(self.call, self._source)
             try:
                 await self._watched(generation, receive, send)
             finally:
@@ -63,16 +79,6 @@ class GenerationResponse(ASGIResponse):
                 await self.finish(scope, receive, send)
         finally:
             self.call.close()
-
-    async def _submit(self) -> Generation:
-        try:
-            return await self._source.submit(self.call.order.submission)
-        except HeadraceError as error:
-            failure = failure_of_error(error)
-        except Exception as error:  # noqa: BLE001 - an edge: what a source may not raise is answered as ours
-            failure = report_unexpected(error, request_id=self.call.order.submission.request_id)
-        self.call.fail(failure)
-        raise CallFailedError(failure)
 
     async def _watched(self, generation: Generation, receive: Receive, send: Send) -> None:
         try:

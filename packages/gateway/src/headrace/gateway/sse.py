@@ -63,7 +63,12 @@ class EventStreamResponse(GenerationResponse):
             if isinstance(last, GenerationFailed) and not self._begun:
                 self.failure = failure_of_event(last)
             elif frames or ended:
+                if ended:
+                    await self.conclude()
                 await self._send(send, frames, more=not ended)
+
+    async def conclude(self) -> None:
+        """Do what must be done before the client has the last frame; nothing, unless a dialect keeps its answers."""
 
     def _render(self, batch: Sequence[Event]) -> tuple[bytes, Sequence[Event]]:
         """Return the frames of a batch, and the batch: another one, if the rendering fails."""

@@ -20,6 +20,7 @@ _OUT_OF_RANGE = re.compile(
     r"Expected `(?P<kind>\w+)(?: \| null)?` (?P<length>of length )?(?P<sign>[<>]=?) (?P<bound>\S+)"
 )
 _WORDS = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean", "array": "an array"}
+_COLLECTIONS = ("array", "object")
 _MORE_WORDS = {"object": "an object", "null": "null"}
 
 T = TypeVar("T")
@@ -143,8 +144,8 @@ def _explain_range(match: re.Match[str], name: str, place: str | None) -> Reques
         reason: Reason = "empty_array" if match["kind"] == "array" else "empty_string"
         return RequestRefusedError(f"{name} must not be empty", reason=reason, param=place)
     if match["length"]:
-        reason = "array_above_max_length" if match["kind"] == "array" else "string_above_max_length"
-        unit = "items" if match["kind"] == "array" else "characters"
+        reason = "array_above_max_length" if match["kind"] in _COLLECTIONS else "string_above_max_length"
+        unit = "items" if match["kind"] in _COLLECTIONS else "characters"
         return RequestRefusedError(f"{name} may have at most {bound} {unit}", reason=reason, param=place)
     if match["kind"] == "int":
         reason = "integer_below_min_value" if low else "integer_above_max_value"

@@ -24,6 +24,10 @@ class Dialect(Protocol):
         """Return the JSON body of an error answer."""
         ...
 
+    def status_of(self, failure: Failure) -> int:
+        """Return the HTTP status of an error answer."""
+        ...
+
 
 class Rendering(Protocol):
     """Writes the answer to one call. It is asked either for frames or for a body, never for both."""
@@ -51,11 +55,13 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
         request: what to generate.
         rendering: makes what writes the answer, when the call has its id.
         stream: whether the answer is sent as it grows.
+        priority: what the body says of it; the header says more.
     """
 
     request: ChatCompletionRequest
     rendering: Callable[[Submission], Rendering]
     stream: bool
+    priority: int | None = None
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -1,1 +1,1 @@
-"""OpenAI's chat completions and models, true to its published types; what we can't do yet is refused by name."""
+"""OpenAI's API, true to its published types, with the fields that vLLM's users add; the rest is refused by name."""

@@ -5,19 +5,22 @@ from headrace.gateway.describing import (
     Schema,
     describe_errors,
     describe_generation,
-    describe_path_parameter,
-    describe_read,
 )
 from headrace.gateway.dialects.openai import wire
+from headrace.gateway.dialects.openai.chat import answers
 from headrace.gateway.dialects.openai.chat import wire as chat
+from headrace.gateway.dialects.openai.completions import describe as completions
+from headrace.gateway.dialects.openai.embeddings import describe as embeddings
 
 BODIES = (
     chat.ChatCompletionBody,
-    chat.ChatCompletion,
-    chat.ChatCompletionChunk,
+    answers.ChatCompletion,
+    answers.ChatCompletionChunk,
     wire.Model,
     wire.ModelList,
     wire.OpenAIErrorBody,
+    *completions.BODIES,
+    *embeddings.BODIES,
 )
 
 
@@ -29,14 +32,11 @@ def describe_paths(components: Components) -> Schema:
             "post": describe_generation(
                 operation_id="createChatCompletion",
                 body=components.of(chat.ChatCompletionBody),
-                whole=components.of(chat.ChatCompletion),
-                frame=components.of(chat.ChatCompletionChunk),
+                whole=components.of(answers.ChatCompletion),
+                frame=components.of(answers.ChatCompletionChunk),
                 errors=errors,
             )
         },
-        "/v1/models": {"get": describe_read("listModels", components.of(wire.ModelList), errors)},
-        "/v1/models/{model_id}": {
-            "get": describe_read("retrieveModel", components.of(wire.Model), errors)
-            | {"parameters": [describe_path_parameter("model_id", "The served name; it may have slashes in it.")]}
-        },
+        **completions.describe_completion_paths(components),
+        **embeddings.describe_embedding_paths(components),
     }

@@ -6,6 +6,6 @@ on a machine that can't run a model. It keeps every promise of `Engine`, under t
 """
 
 from headrace.worker.engines.scripted.engine import ScriptedEngine
-from headrace.worker.engines.scripted.script import Answer, Rule, Script, ScriptError
+from headrace.worker.engines.scripted.script import Answer, Rule, Script, ScriptedCall, ScriptError
 
-__all__ = ["Answer", "Rule", "Script", "ScriptError", "ScriptedEngine"]
+__all__ = ["Answer", "Rule", "Script", "ScriptError", "ScriptedCall", "ScriptedEngine"]

@@ -5,19 +5,13 @@ import heapq
 import math
 from collections.abc import AsyncGenerator
 
-import msgspec
-
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import Event, GenerationStarted
-from headrace.schema.request import ChatCompletionRequest
 from headrace.worker.engines.base import EngineDeadError, EngineJob
-from headrace.worker.engines.context import output_budget
-from headrace.worker.engines.extensions import read_extension
-from headrace.worker.engines.scripted.plan import plan_answer
+from headrace.worker.engines.scripted.reading import read_job
 from headrace.worker.engines.scripted.run import ScriptedRun
-from headrace.worker.engines.scripted.script import Answer, Script
+from headrace.worker.engines.scripted.script import Script
 
-KIND = "scripted"
 # A timer may fire a little early: what is due within this time is due.
 _CLOCK_SLACK_SECONDS = 1e-4
 
@@ -80,19 +74,11 @@ class ScriptedEngine:
     def _accept(self, job: EngineJob) -> tuple[ScriptedRun, GenerationStarted]:
         if self._end is not None:
             raise EngineDeadError(self._end)
-        request = job.request
-        parameters = request.generation_parameters
-        answer = _find_answer(self._script, request)
-        input_tokens = sum(len(message.to_text().split()) for message in request.messages)
-        limit = output_budget(
-            input_tokens=input_tokens, max_tokens=parameters.max_tokens, max_model_tokens=self._max_model_tokens
-        )
-        plans = plan_answer(answer, parameters, limit=limit, turn=self._jobs)
-        run = ScriptedRun(job, answer, plans=plans, input_tokens=input_tokens, number=self._jobs)
+        run = read_job(job, self._script, turn=self._jobs, max_model_tokens=self._max_model_tokens)
         self._jobs += 1
         heapq.heappush(self._waiting, run)
         self._admit_soon()
-        return run, GenerationStarted(job.worker_id, input_tokens)
+        return run, GenerationStarted(job.worker_id, run.input_tokens)
 
     def _leave(self, run: ScriptedRun) -> None:
         if run in self._running:
@@ -177,16 +163,3 @@ class ScriptedEngine:
             self._timer.cancel()
         for run in [*self._running, *self._waiting]:
             run.fail(EngineDeadError(reason))
-
-
-def _find_answer(script: Script, request: ChatCompletionRequest) -> Answer:
-    extensions = request.generation_parameters.provider_extensions
-    last = next((message for message in reversed(request.messages) if message.role == "user"), request.messages[-1])
-    answer = script.find_answer(last.to_text())
-    override = read_extension(extensions, KIND, Answer)
-    if override is None:
-        return answer
-    changes = {name: getattr(override, name) for name in extensions[KIND]}
-    if changes.keys() & {"text", "tokens"}:
-        changes = {"text": None, "tokens": None, **changes}
-    return msgspec.structs.replace(answer, **changes)

@@ -1,18 +1,25 @@
 """One job of the scripted engine, and its mailbox."""
 
 import asyncio
+import hashlib
+from collections.abc import Sequence
 
 from headrace.schema.events import (
     Event,
     GenerationFinished,
+    PromptEchoed,
+    PromptEmbedded,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    TokenLogprob,
+    ToolCallDelta,
     Usage,
 )
 from headrace.worker.engines.base import EngineJob
-from headrace.worker.engines.scripted.plan import SequencePlan
+from headrace.worker.engines.scripted.plan import Segment, SequencePlan
 from headrace.worker.engines.scripted.script import Answer
+from headrace.worker.engines.scripted.tokens import make_logprob
 
 
 class ScriptedRun:
@@ -21,29 +28,47 @@ class ScriptedRun:
     The mailbox is two numbers. A step moves `position` by one token, and events are made only when the reader takes
     them: what a slow reader missed becomes one delta, whatever its length, and costs the engine nothing.
 
+    Args:
+        job: the job.
+        answer: its pace and its fault.
+        plans: what its sequences say.
+        prompts: what it says of its prompts, before any sequence starts.
+        input_tokens: of all prompts.
+        number: counts jobs.
+
     Attributes:
         position: steps that the job has had; each sequence that is not at its end got one token in each.
         end: the position at which the job is complete, or at which its fault strikes.
         due: no step is taken before this time of the loop's clock.
+        input_tokens: of all prompts.
         error: what its reader gets after it has taken the rest.
     """
 
     __slots__ = (
-        "_input_tokens", "_number", "_plans", "_priority", "_taken", "_token_ids", "_waiter",
-        "due", "end", "error", "fault", "first_token_seconds", "position", "step_seconds",
+        "_number", "_output", "_plans", "_priority", "_prompts", "_request_id", "_taken", "_waiter",
+        "due", "end", "error", "fault", "first_token_seconds", "input_tokens", "position", "step_seconds",
     )  # fmt: skip
 
     def __init__(
-        self, job: EngineJob, answer: Answer, *, plans: tuple[SequencePlan, ...], input_tokens: int, number: int
+        self,
+        job: EngineJob,
+        answer: Answer,
+        *,
+        plans: tuple[SequencePlan, ...],
+        prompts: Sequence[PromptEchoed | PromptEmbedded],
+        input_tokens: int,
+        number: int,
     ) -> None:
+        self._request_id = job.request_id
         self._plans = plans
-        self._input_tokens = input_tokens
-        self._token_ids = job.request.output.token_ids
+        self._prompts = prompts
+        self.input_tokens = input_tokens
+        self._output = job.request.output
         self._priority = job.priority
         self._number = number
         self._taken = 0
         self._waiter: asyncio.Future[None] | None = None
-        longest = max(1, *(plan.length for plan in plans))
+        longest = max([1, *(plan.length for plan in plans)])
         self.position = 0
         self.end = longest if answer.fault is None else min(answer.fault_after_tokens, longest)
         self.fault = answer.fault
@@ -82,10 +107,10 @@ class ScriptedRun:
     def take(self) -> list[Event]:
         """Return every event since the last time."""
         taken, position = self._taken, self.position
-        events: list[Event] = []
         if taken == position:
-            return events
+            return []
         self._taken = position
+        events: list[Event] = [*self._prompts] if taken == 0 else []
         for index, plan in enumerate(self._plans):
             length = plan.length
             if taken == 0:
@@ -93,16 +118,57 @@ class ScriptedRun:
             elif taken >= length:
                 continue
             end = position if position < length else length
-            text = plan.text_between(taken, end) if end > taken else ""
-            if self._token_ids:
-                events.append(SequenceDelta(index, text, plan.token_ids_between(taken, end)))
-            elif text:
-                events.append(SequenceDelta(index, text))
+            if end > taken and (delta := self._take_delta(index, plan, taken, end)) is not None:
+                events.append(delta)
             if end == length:
                 events.append(SequenceFinished(index, plan.finish_reason, plan.stop_sequence))
         if self.is_complete:
             events.append(GenerationFinished(self._usage()))
         return events
 
+    def _take_delta(self, index: int, plan: SequencePlan, start: int, end: int) -> SequenceDelta | None:
+        """Return what a sequence grew by, or None where nothing of that is for the reader."""
+        output = self._output
+        ids = plan.token_ids_between(start, end) if output.token_ids else None
+        logprobs = _make_logprobs(plan.texts[start:end], output.top_logprobs) if output.logprobs else None
+        if plan.segments:
+            return self._take_segments(SequenceDelta(index, "", ids, logprobs), plan, start, end)
+        text = plan.text_between(start, end)
+        return SequenceDelta(index, text, ids, logprobs) if text or ids or logprobs else None
+
+    def _take_segments(self, tokens: SequenceDelta, plan: SequencePlan, start: int, end: int) -> SequenceDelta | None:
+        said = {"reasoning": "", "text": ""}
+        calls: list[ToolCallDelta] = []
+        for part in plan.segments:
+            begin, stop = max(start, part.start), min(end, part.end)
+            if begin >= stop:
+                continue
+            text = plan.text_between(begin, stop)
+            if part.kind == "call":
+                calls.append(self._take_call(tokens.index, part, text, begins=begin == part.start))
+            elif part.kind == "text" or self._output.reasoning:
+                said[part.kind] = text
+        if not (said["reasoning"] or said["text"] or calls or tokens.token_ids or tokens.logprobs):
+            return None
+        return SequenceDelta(
+            tokens.index, said["text"], tokens.token_ids, tokens.logprobs, said["reasoning"], tuple(calls)
+        )
+
+    def _take_call(self, index: int, part: Segment, text: str, *, begins: bool) -> ToolCallDelta:
+        if not begins:
+            return ToolCallDelta(part.call, text)
+        return ToolCallDelta(part.call, text, make_call_id(self._request_id, index, part.call), part.name)
+
     def _usage(self) -> Usage:
-        return Usage(self._input_tokens, sum(plan.length for plan in self._plans))
+        plans = self._plans
+        spoken = sum(plan.length for plan in plans)
+        return Usage(self.input_tokens, spoken, reasoning_tokens=sum(plan.reasoning_tokens for plan in plans))
+
+
+def _make_logprobs(texts: Sequence[str], top: int) -> tuple[TokenLogprob, ...]:
+    return tuple(make_logprob(text, top) for text in texts)
+
+
+def make_call_id(request_id: str, index: int, call: int) -> str:
+    """Return the id of a tool call: the same job makes the same ones again."""
+    return f"call_{hashlib.sha256(f'{request_id}/{index}/{call}'.encode()).hexdigest()[:24]}"

@@ -29,12 +29,30 @@ class ScriptError(ValueError):
     """A script that can't be played; the message names the field."""
 
 
+class ScriptedCall(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A call of a tool.
+
+    Attributes:
+        name: the tool; a call is played only where the request has this tool and allows it.
+        arguments: a table, or JSON as a text.
+    """
+
+    name: str
+    arguments: str | dict[str, Any] = {}
+
+    def to_json(self) -> str:
+        """Return the arguments as a model would write them."""
+        return self.arguments if isinstance(self.arguments, str) else msgspec.json.encode(self.arguments).decode()
+
+
 class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How to answer.
 
     Attributes:
         text: what to say, split into tokens at words; of several texts the seed chooses one.
         tokens: say this many generated words instead.
+        reasoning: what to think before that.
+        tool_calls: what to call after that; without a text, nothing is said beside the calls.
         first_token_seconds: wait this long, in the slot, before the first token.
         step_seconds: pause between tokens, where it should be longer than the engine's own step.
         fault: `error` fails this job, `dead` kills the engine, `hang` stops the tokens until the job is aborted.
@@ -43,6 +61,8 @@ class Answer(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     text: str | tuple[str, ...] | None = None
     tokens: Count | None = None
+    reasoning: str = ""
+    tool_calls: tuple[ScriptedCall, ...] = ()
     first_token_seconds: Pause = 0.0
     step_seconds: Pause = 0.0
     fault: Fault | None = None

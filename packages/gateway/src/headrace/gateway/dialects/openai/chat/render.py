@@ -1,16 +1,34 @@
 """Values of the schema in OpenAI's words."""
 
-from headrace.gateway.answer import Answer, SequenceAnswer
-from headrace.gateway.dialects.openai.chat.wire import (
+from msgspec import UNSET, Struct, UnsetType
+
+from headrace.gateway.answer import Answer, SequenceAnswer, ToolCall
+from headrace.gateway.dialects.openai.chat.answers import (
+    AnsweredFunction,
+    AnsweredToolCall,
     AnswerMessage,
     ChatCompletion,
     Choice,
     FinishReason,
 )
+from headrace.gateway.dialects.openai.chat.logprobs import to_logprobs, to_prompt_logprobs
 from headrace.gateway.dialects.openai.render import to_usage
 from headrace.gateway.headers import REQUEST_ID_PREFIX
 from headrace.schema import events
 from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.request import OutputFlags
+
+
+class Shown(Struct, frozen=True, kw_only=True):
+    """What of an answer is shown.
+
+    Attributes:
+        output: what was asked for.
+        forced_function: one function was forced by its name.
+    """
+
+    output: OutputFlags
+    forced_function: bool
 
 
 def to_completion_id(request_id: str) -> str:
@@ -18,31 +36,60 @@ def to_completion_id(request_id: str) -> str:
     return f"chatcmpl-{request_id.removeprefix(REQUEST_ID_PREFIX)}"
 
 
-def to_finish_reason(reason: events.FinishReason) -> FinishReason | None:
-    """Return the finish reason, or None for an end that OpenAI has no word for: the answer is not whole then."""
-    return None if reason in ("cancelled", "error") else reason
+def to_finish_reason(reason: events.FinishReason, *, forced_function: bool = False) -> FinishReason | None:
+    """Return the finish reason, or None for an end that OpenAI has no word for: the answer is not whole then.
+
+    OpenAI ends a call that was forced by its name with `stop`, and every other call with `tool_calls`.
+    """
+    if reason == "cancelled" or reason == "error":
+        return None
+    return "stop" if reason == "tool_calls" and forced_function else reason
 
 
-def to_chat_completion(answer: Answer, *, completion_id: str, model: str, created: int) -> ChatCompletion:
+def to_chat_completion(answer: Answer, *, completion_id: str, model: str, created: int, shown: Shown) -> ChatCompletion:
     """Return the body of a whole answer.
 
     Raises:
         HeadraceError: `stream_broken`: a sequence was given up.
     """
+    output, prompt = shown.output, answer.prompts[0] if answer.prompts else None
     return ChatCompletion(
         id=completion_id,
         created=created,
         model=model,
-        choices=tuple(_to_choice(sequence) for sequence in answer.sequences),
+        choices=tuple(_to_choice(sequence, shown) for sequence in answer.sequences),
         usage=to_usage(answer.usage),
+        prompt_logprobs=UNSET if prompt is None or output.prompt_logprobs is None else to_prompt_logprobs(prompt),
+        prompt_token_ids=prompt.token_ids if prompt is not None and output.token_ids else UNSET,
     )
 
 
-def _to_choice(sequence: SequenceAnswer) -> Choice:
-    finish_reason = to_finish_reason(sequence.finish_reason)
+def _to_choice(sequence: SequenceAnswer, shown: Shown) -> Choice:
+    finish_reason = to_finish_reason(sequence.finish_reason, forced_function=shown.forced_function)
     if finish_reason is None:
         raise broken_sequence()
-    return Choice(index=sequence.index, message=AnswerMessage(content=sequence.text), finish_reason=finish_reason)
+    return Choice(
+        index=sequence.index,
+        message=_to_message(sequence, shown.output),
+        logprobs=to_logprobs(sequence.logprobs) if shown.output.logprobs else None,
+        finish_reason=finish_reason,
+        token_ids=sequence.token_ids or () if shown.output.token_ids else UNSET,
+    )
+
+
+def _to_message(sequence: SequenceAnswer, output: OutputFlags) -> AnswerMessage:
+    thought: str | UnsetType | None = (sequence.reasoning or None) if output.reasoning else UNSET
+    calls = tuple(_to_call(call) for call in sequence.tool_calls)
+    return AnswerMessage(
+        content=None if not sequence.text and (calls or thought) else sequence.text,
+        reasoning_content=thought,
+        reasoning=thought,
+        tool_calls=calls or UNSET,
+    )
+
+
+def _to_call(call: ToolCall) -> AnsweredToolCall:
+    return AnsweredToolCall(id=call.id, function=AnsweredFunction(name=call.name, arguments=call.arguments))
 
 
 def broken_sequence() -> HeadraceError:
