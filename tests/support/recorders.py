@@ -32,7 +32,8 @@ class ReplyRecorder(Recorder):
         super().__init__()
         self.batches: list[Sequence[ReplyItem]] = []
         self.rejected: list[str] = []
-        self.lost: list[str] = []
+        self.lost_workers: list[str] = []
+        self.restored = 0
 
     @property
     def chunks(self) -> list[StreamChunk]:
@@ -54,8 +55,12 @@ class ReplyRecorder(Recorder):
         self.rejected.append(request_id)
         self.changed()
 
-    def lose_reply_path(self, reply_address: str) -> None:
-        self.lost.append(reply_address)
+    def lose_worker(self, worker_id: str) -> None:
+        self.lost_workers.append(worker_id)
+        self.changed()
+
+    def restore_reply_path(self) -> None:
+        self.restored += 1
         self.changed()
 
 
@@ -71,6 +76,6 @@ class ControlRecorder(Recorder):
         self.messages.append(message)
         self.changed()
 
-    def lose_reply_address(self, request_ids: Sequence[str]) -> None:
+    def lose_readers(self, request_ids: Sequence[str]) -> None:
         self.unread.extend(request_ids)
         self.changed()

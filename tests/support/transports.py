@@ -17,24 +17,23 @@ class RecordingSchedulerTransport(Recorder):
         self.tasks: list[GenerationTask] = []
         self.controls: list[tuple[ControlMessage, str, str | None]] = []
         self.receiver: ReplyReceiver | None = None
-        self._address: str | None = "reply.1"
+        self.unsent: list[GenerationTask] = []
         self._ready = asyncio.Event()
         self._ready.set()
 
     @property
-    def reply_address(self) -> str | None:
-        return self._address
+    def reply_address(self) -> str:
+        return "replica"
 
     def disconnect(self) -> None:
-        lost, self._address = self._address, None
         self._ready.clear()
-        assert self.receiver is not None
-        assert lost is not None
-        self.receiver.lose_reply_path(lost)
 
-    def connect(self, address: str) -> None:
-        self._address = address
+    def connect(self) -> None:
+        assert self.receiver is not None
         self._ready.set()
+        self.tasks += self.unsent
+        self.unsent.clear()
+        self.receiver.restore_reply_path()
 
     async def start(self, receiver: ReplyReceiver) -> None:
         self.receiver = receiver
@@ -43,23 +42,27 @@ class RecordingSchedulerTransport(Recorder):
         await self._ready.wait()
 
     def publish_task(self, task: GenerationTask) -> None:
-        if self._address is None:
-            raise TransportUnavailableError("no connection")
-        self.tasks.append(task)
+        (self.tasks if self._ready.is_set() else self.unsent).append(task)
         self.changed()
+
+    def withdraw_task(self, request_id: str) -> bool:
+        kept = [task for task in self.unsent if task.request_id != request_id]
+        was_unsent = len(kept) < len(self.unsent)
+        self.unsent = kept
+        return was_unsent
 
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
         self.controls.append((message, model, worker_id))
         self.changed()
 
     async def check(self) -> None:
-        if self._address is None:
+        if not self._ready.is_set():
             raise TransportUnavailableError("no connection")
 
     async def close(self) -> None:
-        self._address = None
+        self._ready.clear()
 
-    def reply(self, request_id: str, offset: int, *events: Event, attempt: int = 1) -> None:
+    def reply(self, request_id: str, offset: int, *events: Event, attempt: int = 1, retells: bool = False) -> None:
         """Deliver a chunk as a worker would."""
         assert self.receiver is not None
-        self.receiver.receive_replies([StreamChunk(request_id, attempt, offset, events)])
+        self.receiver.receive_replies([StreamChunk(request_id, attempt, offset, events, retells)])

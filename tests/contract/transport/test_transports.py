@@ -59,7 +59,7 @@ async def test_tasks_of_one_priority_arrive_in_order_and_a_higher_priority_overt
 
 async def _until_queued(sides: Sides) -> None:
     """A query written after the tasks and read back: every task before it has been queued (or is about to be)."""
-    sides.worker.send_query(sides.address, AttemptQuery("marker", sides.worker_id))
+    sides.worker.send(sides.address, AttemptQuery("marker", sides.worker_id))
     await sides.replies.until(lambda: any(query.request_id == "marker" for query in sides.replies.queries))
     await asyncio.sleep(0.1)  # the two sides have a connection each, so the marker may be a little ahead
 
@@ -174,7 +174,7 @@ async def test_a_query_reaches_the_scheduler_and_its_answer_only_the_worker_that
     other, other_controls = harness.worker_side(), ControlRecorder()
     await other.start(other_controls, worker_id=fresh_name("other"), models=[sides.model])
     await other.wait_ready()
-    sides.worker.send_query(sides.address, AttemptQuery("r", sides.worker_id))
+    sides.worker.send(sides.address, AttemptQuery("r", sides.worker_id))
     await sides.replies.until(lambda: sides.replies.queries == [AttemptQuery("r", sides.worker_id)])
     sides.scheduler.send_control(AttemptGranted("r", 2), model="", worker_id=sides.worker_id)
     sides.scheduler.send_control(AttemptRefused("end"), model=sides.model, worker_id=None)

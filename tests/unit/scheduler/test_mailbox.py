@@ -25,7 +25,7 @@ END: tuple[Event, ...] = (SequenceFinished(0, "stop"), GenerationFinished(Usage(
 
 
 def _mailbox() -> Mailbox:
-    return Mailbox("r", model="m", reply_address="a")
+    return Mailbox("r", model="m")
 
 
 def _chunk(offset: int, *events: Event, attempt: int = 1) -> StreamChunk:

@@ -8,10 +8,18 @@ import pytest
 from headrace.scheduler.base import Generation, Submission
 from headrace.scheduler.observer import GenerationEnded
 from headrace.scheduler.scheduler import Scheduler
-from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
+from headrace.schema.control import (
+    AttemptGranted,
+    AttemptRefused,
+    CancelGeneration,
+    ConfirmAttempt,
+    ResendReplies,
+    ToldSequence,
+)
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     AttemptQuery,
+    AttemptRunning,
     Event,
     GenerationFailed,
     GenerationFinished,
@@ -57,7 +65,7 @@ def observer() -> _Observer:
 @pytest.fixture
 async def scheduler(transport: RecordingSchedulerTransport, observer: _Observer) -> AsyncIterator[Scheduler]:
     settings = SchedulerSettings(publish_wait_seconds=0.05, max_in_flight=2, default_priority=4)
-    scheduler = Scheduler(transport, models={"m": "m"}, settings=settings, observers=[observer])
+    scheduler = Scheduler(transport, models={"m": "m"}, settings=settings, observers=[observer], gap_seconds=0.05)
     await scheduler.start()
     yield scheduler
     await scheduler.close()
@@ -82,7 +90,7 @@ async def test_a_request_becomes_a_task_with_everything_on_it(
 ) -> None:
     await scheduler.submit(_submission(priority=9, timeout_seconds=30))
     (task,) = transport.tasks
-    assert (task.request_id, task.reply_address, task.priority) == ("r", "reply.1", 9)
+    assert (task.request_id, task.reply_address, task.priority) == ("r", "replica", 9)
     assert task.deadline == pytest.approx(task.submitted_at + 30)
     await scheduler.submit(_submission("s"))
     assert transport.tasks[1].priority == 4
@@ -184,61 +192,136 @@ async def test_a_task_that_the_broker_refuses_fails_its_request(
     assert _failure(await _read(generation)).code == ErrorCode.BROKER_UNAVAILABLE
 
 
-async def test_a_lost_reply_path_fails_what_waited_on_it_and_nothing_later(
+async def test_a_lost_connection_harms_nobody_and_what_was_missed_is_told_again(
     scheduler: Scheduler, transport: RecordingSchedulerTransport
 ) -> None:
-    before = await scheduler.submit(_submission("before"))
+    generation = await scheduler.submit(_submission())
+    transport.reply("r", 0, GenerationStarted("w"), SequenceStarted(0), SequenceDelta(0, "one ", (1,)))
     transport.disconnect()
-    assert _failure(await _read(before)).code == ErrorCode.BROKER_UNAVAILABLE
-    with pytest.raises(HeadraceError) as caught:
-        await scheduler.submit(_submission("during"))
-    assert caught.value.code == ErrorCode.BROKER_UNAVAILABLE
     with pytest.raises(HeadraceError):
         await scheduler.check()
-    transport.connect("reply.2")
-    await scheduler.submit(_submission("after"))
-    assert transport.tasks[-1].reply_address == "reply.2"
+    transport.connect()
+    assert transport.controls == [(ResendReplies("r", 1), "m", "w")]
+    whole = (GenerationStarted("w"), SequenceStarted(0), SequenceDelta(0, "one two ", (1, 2)))
+    transport.reply("r", 4, *whole, retells=True)
+    transport.reply("r", 4, SequenceFinished(0, "stop"), GenerationFinished(Usage(1, 2)))
+    events = await _read(generation)
+    assert [event.text for event in events if isinstance(event, SequenceDelta)] == ["one ", "two "]
+    assert sum(isinstance(event, GenerationStarted | SequenceStarted) for event in events) == 2
 
 
-async def test_a_submit_waits_for_a_connection_that_comes_back(
+async def test_a_request_waits_for_a_broker_that_was_lost_and_comes_back(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.submit(_submission("before"))
+    transport.disconnect()
+    await scheduler.submit(_submission("during"))
+    assert [task.request_id for task in transport.tasks] == ["before"]
+    transport.connect()
+    assert [task.request_id for task in transport.tasks] == ["before", "during"]
+
+
+async def test_a_request_does_not_wait_for_a_lost_broker_without_end(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.submit(_submission("before"))
+    transport.disconnect()
+    generation = await scheduler.submit(_submission("during"))
+    assert _failure(await _read(generation)).code == ErrorCode.BROKER_UNAVAILABLE
+    assert transport.unsent == []
+
+
+async def test_a_submit_waits_for_the_first_connection(
     scheduler: Scheduler, transport: RecordingSchedulerTransport
 ) -> None:
     transport.disconnect()
     async with asyncio.TaskGroup() as group:
         submitting = group.create_task(scheduler.submit(_submission()))
         await asyncio.sleep(0)
-        transport.connect("reply.2")
+        transport.connect()
     assert submitting.result().request_id == "r"
 
 
-async def test_a_redelivered_task_without_text_runs_as_the_next_attempt(
+def _told_by(events: list[Event]) -> str:
+    return "".join(event.text for event in events if isinstance(event, SequenceDelta))
+
+
+async def test_a_redelivered_task_goes_on_where_the_lost_worker_stood(
     scheduler: Scheduler, transport: RecordingSchedulerTransport, observer: _Observer
 ) -> None:
     generation = await scheduler.submit(_submission())
-    transport.reply("r", 0, GenerationStarted("w1"), SequenceStarted(0))
+    transport.reply("r", 0, GenerationStarted("w1"), SequenceStarted(0), SequenceDelta(0, "one two ", (1, 2)))
     scheduler.receive_replies([AttemptQuery("r", "w2")])
-    cancelled, granted = transport.controls
+    assert transport.controls == [(ConfirmAttempt("r", 1), "", "w1")]
+    scheduler.lose_worker("w1")
+    cancelled, granted = transport.controls[1:]
     assert isinstance(cancelled[0], CancelGeneration)
     assert (cancelled[0].up_to_attempt, cancelled[2]) == (1, "w1")
-    assert granted == (AttemptGranted("r", 2), "", "w2")
-    transport.reply("r", 2, SequenceDelta(0, "from the first"))
-    transport.reply("r", 0, GenerationStarted("w2"), SequenceStarted(0), SequenceDelta(0, "x"), attempt=2)
-    transport.reply("r", 3, SequenceFinished(0, "stop"), GenerationFinished(Usage(1, 1)), attempt=2)
+    assert granted == (AttemptGranted("r", 2, (ToldSequence(0, (1, 2)),)), "", "w2")
+    transport.reply("r", 3, SequenceDelta(0, "from the first", (9,)))
+    transport.reply("r", 0, GenerationStarted("w2"), SequenceStarted(0), SequenceDelta(0, "one ", (1,)), attempt=2)
+    transport.reply("r", 3, SequenceDelta(0, "two three", (2, 3)), attempt=2)
+    transport.reply("r", 4, SequenceFinished(0, "stop"), GenerationFinished(Usage(1, 3)), attempt=2)
     events = await _read(generation)
-    assert [event.text for event in events if isinstance(event, SequenceDelta)] == ["x"]
+    assert _told_by(events) == "one two three"
+    assert [type(event) for event in events].count(GenerationStarted) == 1
     assert observer.attempts == 1
     assert observer.ended[0].attempts == 2
 
 
-async def test_a_redelivered_task_with_text_fails_and_is_never_spliced(
+async def test_while_a_worker_runs_a_task_no_other_one_is_granted_it(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport, observer: _Observer
+) -> None:
+    await scheduler.submit(_submission())
+    transport.reply("r", 0, GenerationStarted("w1"), SequenceStarted(0))
+    scheduler.receive_replies([AttemptQuery("r", "w2"), AttemptRunning("r", 1, "w1")])
+    assert [message for message, _, _ in transport.controls] == [ConfirmAttempt("r", 1)]
+    assert observer.attempts == 0
+    scheduler.receive_replies([AttemptQuery("r", "w2")])
+    assert [message for message, _, _ in transport.controls] == [ConfirmAttempt("r", 1)] * 2
+
+
+async def test_a_worker_that_does_not_answer_is_overtaken(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.submit(_submission())
+    transport.reply("r", 0, GenerationStarted("w1"), SequenceStarted(0))
+    scheduler.receive_replies([AttemptQuery("r", "w2")])
+    await transport.until(lambda: (AttemptGranted("r", 2), "", "w2") in transport.controls)
+
+
+async def test_another_answer_is_never_spliced_on(scheduler: Scheduler, transport: RecordingSchedulerTransport) -> None:
+    generation = await scheduler.submit(_submission())
+    transport.reply("r", 0, GenerationStarted("w1"), SequenceStarted(0), SequenceDelta(0, "one ", (1,)))
+    scheduler.receive_replies([AttemptQuery("r", "w2")])
+    scheduler.lose_worker("w1")
+    transport.reply("r", 0, GenerationStarted("w2"), SequenceStarted(0), SequenceDelta(0, "two ", (2,)), attempt=2)
+    failure = _failure(await _read(generation))
+    assert (failure.code, failure.retryable) == (ErrorCode.WORKER_LOST, True)
+    assert isinstance(transport.controls[-1][0], CancelGeneration)
+
+
+async def test_text_without_tokens_can_not_be_continued(
     scheduler: Scheduler, transport: RecordingSchedulerTransport
 ) -> None:
     generation = await scheduler.submit(_submission())
     transport.reply("r", 0, GenerationStarted("w1"), SequenceStarted(0), SequenceDelta(0, "half"))
     scheduler.receive_replies([AttemptQuery("r", "w2")])
+    scheduler.lose_worker("w1")
     failure = _failure(await _read(generation))
     assert (failure.code, failure.retryable) == (ErrorCode.WORKER_LOST, True)
-    assert transport.controls[-1] == (AttemptRefused("r"), "", "w2")
+    assert isinstance(transport.controls[-1][0], AttemptRefused)
+
+
+async def test_a_worker_that_runs_an_attempt_of_the_past_is_stopped(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.submit(_submission())
+    scheduler.receive_replies([AttemptQuery("r", "w2")])
+    transport.reply("r", 0, GenerationStarted("w1"), SequenceStarted(0))
+    message, _, worker_id = transport.controls[-1]
+    assert isinstance(message, CancelGeneration)
+    assert (message.up_to_attempt, worker_id) == (1, "w1")
 
 
 async def test_a_worker_that_asks_again_is_given_the_same_attempt(
@@ -254,20 +337,40 @@ async def test_a_request_that_loses_worker_after_worker_is_given_up(
     scheduler: Scheduler, transport: RecordingSchedulerTransport
 ) -> None:
     generation = await scheduler.submit(_submission())
-    scheduler.receive_replies([AttemptQuery("r", "w2"), AttemptQuery("r", "w3"), AttemptQuery("r", "w4")])
-    assert [message for message, _, _ in transport.controls[:2]] == [AttemptGranted("r", 2), AttemptGranted("r", 3)]
-    assert transport.controls[-1] == (AttemptRefused("r"), "", "w4")
+    for asker, lost in (("w2", ""), ("w3", "w2"), ("w4", "w3")):
+        scheduler.receive_replies([AttemptQuery("r", asker)])
+        scheduler.lose_worker(lost)
+    granted = [message.attempt for message, _, _ in transport.controls if isinstance(message, AttemptGranted)]
+    assert granted == [2, 3]
+    refused, _, worker_id = transport.controls[-1]
+    assert isinstance(refused, AttemptRefused)
+    assert refused.dead_letter
+    assert worker_id == "w4"
     assert _failure(await _read(generation)).code == ErrorCode.WORKER_LOST
 
 
-async def test_a_hole_in_the_stream_stops_the_worker(
+async def test_a_hole_in_the_stream_is_filled_by_telling_again(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    generation = await scheduler.submit(_submission())
+    transport.reply("r", 0, GenerationStarted("w"), SequenceStarted(0))
+    transport.reply("r", 5, SequenceDelta(0, "late", (4,)))
+    transport.reply("r", 6, SequenceDelta(0, "later", (5,)))
+    assert transport.controls == [(ResendReplies("r", 1), "m", "w")]
+    whole = (GenerationStarted("w"), SequenceStarted(0), SequenceDelta(0, "early late later", (3, 4, 5)))
+    transport.reply("r", 7, *whole, retells=True)
+    transport.reply("r", 7, SequenceFinished(0, "stop"), GenerationFinished(Usage(1, 3)))
+    assert _told_by(await _read(generation)) == "early late later"
+
+
+async def test_a_hole_that_nobody_fills_ends_the_stream_and_stops_the_worker(
     scheduler: Scheduler, transport: RecordingSchedulerTransport
 ) -> None:
     generation = await scheduler.submit(_submission())
     transport.reply("r", 0, GenerationStarted("w"), SequenceStarted(0))
     transport.reply("r", 5, SequenceDelta(0, "late"))
     assert _failure(await _read(generation)).code == ErrorCode.STREAM_BROKEN
-    ((message, _, worker_id),) = transport.controls
+    message, _, worker_id = transport.controls[-1]
     assert isinstance(message, CancelGeneration)
     assert worker_id == "w"
 

@@ -37,7 +37,7 @@ STREAM: tuple[Event, ...] = (
 
 
 def enter(lines: WaitingLines, *, model: str = "m", priority: int = 5, asked: bool = True) -> Ticket:
-    return lines.enter(Mailbox("r", model=model, reply_address="a"), priority=priority, asked=asked)
+    return lines.enter(Mailbox("r", model=model), priority=priority, asked=asked)
 
 
 def now() -> float:

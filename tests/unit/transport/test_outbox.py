@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Sequence
 
 from headrace.schema.events import AttemptQuery, ReplyItem, SequenceDelta, SequenceStarted, StreamChunk
-from headrace.transport.outbox import ReplyOutbox
+from headrace.transport.replies import BrokerState, ReplyOutbox
 
 
 class _Way:
@@ -13,12 +13,16 @@ class _Way:
     def __init__(self) -> None:
         self.is_open = True
         self.sent: list[tuple[str, Sequence[ReplyItem]]] = []
+        self.unread: list[str] = []
 
     def publish(self, address: str, items: Sequence[ReplyItem]) -> None:
         self.sent.append((address, items))
 
+    def state(self) -> BrokerState:
+        return BrokerState.OPEN if self.is_open else BrokerState.SLOW
+
     def outbox(self) -> ReplyOutbox:
-        return ReplyOutbox(self.publish, lambda: self.is_open)
+        return ReplyOutbox(self.publish, self.state, on_unread=self.unread.extend)
 
 
 async def test_one_turn_is_one_batch_for_each_address() -> None:
@@ -27,7 +31,7 @@ async def test_one_turn_is_one_batch_for_each_address() -> None:
     streams = [outbox.open(f"a{n % 2}", request_id=f"r{n}", attempt=1) for n in range(4)]
     for stream in streams:
         stream.write([SequenceDelta(0, "x")])
-    outbox.send_query("a0", AttemptQuery("q", "w"))
+    outbox.send("a0", AttemptQuery("q", "w"))
     await outbox.wait_empty()
     assert [(address, len(items)) for address, items in way.sent] == [("a0", 3), ("a1", 2)]
 

@@ -69,6 +69,7 @@ class Scheduler:
         settings: timeouts and limits.
         observers: who gets the facts.
         clock: Unix seconds.
+        gap_seconds: how long a worker has to tell again what did not arrive.
     """
 
     def __init__(
@@ -79,12 +80,14 @@ class Scheduler:
         settings: SchedulerSettings,
         observers: Sequence[SchedulerObserver] = (),
         clock: Callable[[], float] = time.time,
+        gap_seconds: float = GAP_SECONDS,
     ) -> None:
         self._transport = transport
         self._models = models
         self._settings = settings
         self._observers = observers
         self._clock = clock
+        self._gap_seconds = gap_seconds
         self._entries: dict[str, _Entry] = {}
         self._waiting = WaitingLines()
         self._is_closing = False
@@ -205,7 +208,7 @@ class Scheduler:
     def _ask_again(self, entry: _Entry) -> None:
         """Have an attempt told from its start, because a part of it did not arrive."""
         mailbox = entry.mailbox
-        entry.gap_timer = asyncio.get_running_loop().call_later(GAP_SECONDS, self._give_up_gap, entry)
+        entry.gap_timer = asyncio.get_running_loop().call_later(self._gap_seconds, self._give_up_gap, entry)
         self._transport.send_control(
             ResendReplies(mailbox.request_id, mailbox.attempt), model=mailbox.model, worker_id=mailbox.worker_id
         )

@@ -23,7 +23,7 @@ from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings, SettingsError, served_names
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport
-from headrace.transport.redis import RedisProbe
+from headrace.transport.redis import RedisProbe, RedisRelay
 
 _log = structlog.get_logger("headrace.gateway")
 
@@ -55,7 +55,10 @@ def connect_broker(settings: Settings) -> SchedulerTransport:
         )
     replica_id = f"{socket.gethostname().split('.')[0]}-{secrets.token_hex(4)}"
     try:
-        return RabbitmqSchedulerTransport(settings.broker, replica_id=replica_id, models=list(settings.models))
+        relay = RedisRelay(settings.redis) if settings.redis.url else None
+        return RabbitmqSchedulerTransport(
+            settings.broker, replica_id=replica_id, models=list(settings.models), relay=relay
+        )
     except ValueError as error:
         raise SettingsError([str(error)]) from None
 

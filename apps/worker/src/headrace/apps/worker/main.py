@@ -17,6 +17,7 @@ from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
 from headrace.schema.settings import Settings, SettingsError
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport, check_url
+from headrace.transport.redis import RedisRelay, check_redis_url
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
 from headrace.worker.metrics import WorkerMetrics
 from headrace.worker.observer import LoggingObserver, WorkerObserver
@@ -73,6 +74,7 @@ def _require_broker(settings: Settings) -> None:
         )
     try:
         check_url(settings.broker)
+        check_redis_url(settings.redis)
     except ValueError as error:
         raise SettingsError([str(error)]) from None
 
@@ -97,7 +99,10 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         registry = CollectorRegistry()
         observers.append(WorkerMetrics(registry))
         _serve_metrics(settings.worker.metrics_port, registry)
-    transport = RabbitmqWorkerTransport(settings.broker, consumer_priority=settings.worker.consumer_priority)
+    relay = RedisRelay(settings.redis) if settings.redis.url else None
+    transport = RabbitmqWorkerTransport(
+        settings.broker, consumer_priority=settings.worker.consumer_priority, relay=relay
+    )
     replica = Replica(
         engine, transport, identity=identity, drain_seconds=settings.worker.drain_seconds, observers=observers
     )

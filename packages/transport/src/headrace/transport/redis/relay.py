@@ -25,6 +25,12 @@ CHANNEL_PREFIX = "headrace:"
 _log = structlog.get_logger("headrace.redis")
 
 
+def check_redis_url(settings: RedisSettings) -> None:
+    """Raise ValueError, naming the setting, unless the URL can be used or is empty."""
+    if settings.url:
+        open_client(settings)
+
+
 class RedisRelay:
     """Publishes on any channel, and listens on one.
 

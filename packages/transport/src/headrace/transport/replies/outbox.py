@@ -50,9 +50,9 @@ class ReplyOutbox:
         self._on_unread = on_unread
         self._loop = asyncio.get_running_loop()
         self._routes = Routes(has_relay=relay is not None, unread_seconds=unread_seconds)
-        self._pump = (
-            None if relay is None else RelayPump(relay, on_relayed=self._note_relayed, on_idle=self._note_empty)
-        )
+        self._pump: RelayPump | None = None
+        if relay is not None:
+            self._pump = RelayPump(relay, on_relayed=self._note_relayed, on_idle=self._note_empty)
         self._streams: dict[str, ReplyStream] = {}
         self._ended: OrderedDict[tuple[str, int], ReplyStream] = OrderedDict()
         self._dirty: dict[ReplyStream, None] = {}
