@@ -123,7 +123,10 @@ def test_what_changes_nothing_is_fine(fields: dict[str, Any]) -> None:
     [
         ("hi", "hi"),
         ([{"type": "input_text", "text": "hi"}], (TextPart("hi"),)),
-        ([{"type": "input_text", "text": "hi"}, IMAGE], (TextPart("hi"), ImagePart(url=IMAGE["image_url"], detail="low"))),
+        (
+            [{"type": "input_text", "text": "hi"}, IMAGE],
+            (TextPart("hi"), ImagePart(url=IMAGE["image_url"], detail="low")),
+        ),
     ],
 )
 def test_messages_of_a_user(content: Any, expected: Any) -> None:
@@ -181,7 +184,13 @@ def test_history_comes_between_the_instructions_and_the_input() -> None:
         ({"tool_choice": "required"}, ToolChoice(mode="required")),
         ({"tool_choice": {"type": "function", "name": "look_up"}}, ToolChoice(mode="required", names=("look_up",))),
         (
-            {"tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "look_up"}]}},
+            {
+                "tool_choice": {
+                    "type": "allowed_tools",
+                    "mode": "auto",
+                    "tools": [{"type": "function", "name": "look_up"}],
+                }
+            },
             ToolChoice(names=("look_up",)),
         ),
     ],

@@ -186,7 +186,9 @@ async def test_what_is_not_to_be_kept_is_not() -> None:
                 await asked.responses.create(model="demo", input="hi", previous_response_id=response.id)
             assert (caught.value.code, caught.value.param) == ("previous_response_not_found", "previous_response_id")
             with pytest.raises(openai.NotFoundError) as missing:
-                await asked.responses.create(model="demo", input=[{"type": "item_reference", "id": response.output[0].id}])
+                await asked.responses.create(
+                    model="demo", input=[{"type": "item_reference", "id": response.output[0].id}]
+                )
             assert missing.value.param == "input"
 
 
@@ -313,5 +315,3 @@ async def test_a_call_that_is_refused(change: dict[str, Any], status: int, param
     assert (answer.status_code, answer.json()["error"]["param"]) == (status, param)
     assert answer.headers["x-request-id"].startswith("gen_")
     assert source.submissions == []
-
-
