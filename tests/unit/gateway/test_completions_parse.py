@@ -1,10 +1,14 @@
 """The body of a completion becomes a request, or is refused by the name of the field."""
 
+from contextlib import suppress
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from headrace.gateway.dialects.openai.completions.wire import IGNORED_FIELDS, UNSUPPORTED_FIELDS, CompletionBody
+from headrace.schema.errors import HeadraceError
 from headrace.schema.formats import ChoiceFormat, JsonObjectFormat
 from headrace.schema.request import BeamSearchParams, ChatCompletionRequest, GenerationParameters, OutputFlags
 from tests.unit.gateway.completions import LEAST, parse, parse_call, refuse
@@ -226,3 +230,16 @@ def test_counts_in_every_frame_are_refused() -> None:
 def test_what_can_be_streamed() -> None:
     for change in ({"best_of": 2, "n": 2}, {"use_beam_search": True, "best_of": 2}, {"echo": True, "logprobs": 1}):
         assert parse_call(change | {"stream": True}).stream is True
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@given(st.dictionaries(st.sampled_from(sorted(CompletionBody.__struct_fields__)), ANYTHING, max_size=4))
+def test_whatever_a_field_holds_is_taken_or_refused(change: dict[str, Any]) -> None:
+    with suppress(HeadraceError):
+        parse(change)

@@ -15,6 +15,10 @@ class NativeDialect:
         """Return the JSON body of an error answer."""
         return msgspec.json.encode(ErrorBody(to_detail(failure)))
 
+    def status_of(self, failure: Failure) -> int:
+        """Return the HTTP status of an error answer."""
+        return failure.status
+
 
 def to_detail(failure: Failure) -> ErrorDetail:
     """Return a failure in the words of the native API."""
