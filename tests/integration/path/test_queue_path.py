@@ -1,7 +1,7 @@
 """The queue path from submit to the last event, over memory and over RabbitMQ, with the scripted engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
@@ -18,6 +18,7 @@ from headrace.schema.events import (
 from headrace.schema.settings import BrokerSettings
 from headrace.transport.envelope import build_envelope
 from headrace.worker.engines.base import EngineDeadError
+from headrace.worker.engines.scripted.tokens import generate_tokens
 from tests.contract.transport.harness import Harness, MemoryHarness, RabbitmqHarness
 from tests.integration.path.rig import Rig, read, read_until_text, running_rig, text_of
 from tests.support.values import make_task
@@ -130,16 +131,40 @@ async def test_a_prompt_that_does_not_fit_is_refused_with_both_numbers(rig: Rig)
     assert "100000" in failure.message
 
 
-async def test_what_a_dead_engine_had_not_begun_runs_on_another_worker(rig: Rig) -> None:
+async def test_what_ran_on_a_dead_engine_goes_on_on_another_worker(rig: Rig) -> None:
     first = await rig.start_worker(slots=2)
+    victim = await rig.submit(tokens=200, step_seconds=0.005)
+    begun = await read_until_text(victim)
     killer = await rig.submit(fault="dead", fault_after_tokens=3)
-    victim = await rig.submit(text="Saved.", first_token_seconds=0.5)
     await first.wait_ended()
     assert isinstance(first.failure, EngineDeadError)
-    assert _failure(await read(killer)).code == ErrorCode.ENGINE_DEAD
+    await killer.aclose()
     await rig.start_worker()
-    events = await read(victim)
-    assert text_of(events) == "Saved.", events
+    events = [*begun, *await read(victim)]
+    assert text_of(events) == "".join(generate_tokens(200, 0)), events
+    _check_once(events)
+
+
+async def test_a_request_that_kills_engine_after_engine_is_given_up(rig: Rig) -> None:
+    killer = await rig.submit(fault="dead", fault_after_tokens=3)
+    for _ in range(3):
+        await (await rig.start_worker()).wait_ended()
+    last = await rig.start_worker()
+    assert _failure(await read(killer)).code == ErrorCode.WORKER_LOST
+    marker = await rig.submit(text="Marker.")
+    await read(marker)
+    assert rig.harness.count_dead_letters(rig.model) == 1
+    assert last.failure is None
+
+
+def _check_once(events: Sequence[Event]) -> None:
+    """Each token once, each sequence started and finished once, and one end."""
+    kinds = [type(event) for event in events]
+    assert kinds.count(GenerationStarted) == kinds.count(GenerationFinished) == 1
+    for kind in (SequenceStarted, SequenceFinished):
+        indexes = [event.index for event in events if isinstance(event, kind)]
+        assert len(indexes) == len(set(indexes))
+    assert isinstance(events[-1], GenerationFinished)
 
 
 async def test_a_drain_finishes_what_runs_and_takes_no_more(rig: Rig) -> None:
@@ -155,19 +180,24 @@ async def test_a_drain_finishes_what_runs_and_takes_no_more(rig: Rig) -> None:
     assert text_of(await read(later)) == "Later."
 
 
-async def test_a_drain_that_runs_out_of_time_hands_back_what_has_no_text(rig: Rig) -> None:
+async def test_a_drain_that_runs_out_of_time_hands_over_what_runs(rig: Rig) -> None:
     worker = await rig.start_worker(drain_seconds=0.2)
-    begun = await rig.submit(fault="hang", fault_after_tokens=3)
-    await read_until_text(begun)
+    begun = await rig.submit(tokens=400, n=3, step_seconds=0.005)
+    first = await read_until_text(begun)
     waiting = await rig.submit(text="Handed over.", first_token_seconds=1.5)
     async with asyncio.timeout(10):
         await waiting.__anext__()
     worker.stop.set()
-    assert _failure(await read(begun)).code == ErrorCode.SHUTTING_DOWN
     await worker.wait_ended()
     await rig.start_worker()
-    events = await read(waiting)
-    assert text_of(events) == "Handed over.", events
+    events = [*first, *await read(begun)]
+    _check_once(events)
+    for index in range(3):
+        assert text_of(events, index) == "".join(generate_tokens(400, index))
+    usage = events[-1].usage if isinstance(events[-1], GenerationFinished) else None
+    assert usage is not None
+    assert usage.output_tokens == 1200
+    assert text_of(await read(waiting)) == "Handed over."
 
 
 async def test_a_scheduler_that_is_gone_frees_the_engine(rig: Rig) -> None:

@@ -1,7 +1,7 @@
 """OpenAI's own client against the routes: create, stream, continue, retrieve, cancel, delete, list."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any
 

@@ -9,7 +9,6 @@ from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.errors import ErrorCode
 from headrace.schema.events import (
     Event,
-    GenerationFailed,
     GenerationFinished,
     GenerationStarted,
     SequenceDelta,
@@ -71,14 +70,17 @@ async def test_any_split_and_any_repetition_give_the_same_stream(parts: list[tup
     assert await _read_all(mailbox) == stream
 
 
-async def test_a_hole_ends_the_stream_with_an_error_that_may_be_retried() -> None:
+async def test_a_hole_is_noticed_and_filled_by_telling_again() -> None:
     mailbox = _mailbox()
     mailbox.accept(_chunk(0, *START))
     mailbox.accept(_chunk(3, SequenceDelta(0, "late")))
-    *_, finished, failed = await _read_all(mailbox)
-    assert finished == SequenceFinished(0, "error")
-    assert isinstance(failed, GenerationFailed)
-    assert (failed.code, failed.retryable, failed.stage) == (ErrorCode.STREAM_BROKEN, True, "prefill")
+    assert mailbox.is_missing
+    mailbox.accept(StreamChunk("r", 1, 4, (*START, SequenceDelta(0, "early late")), retells=True))
+    assert not mailbox.is_missing
+    mailbox.accept(_chunk(4, SequenceDelta(0, " later"), *END))
+    events = await _read_all(mailbox)
+    assert "".join(event.text for event in events if isinstance(event, SequenceDelta)) == "early late later"
+    assert [type(event) for event in events].count(SequenceStarted) == 1
 
 
 async def test_an_older_attempt_is_fenced_off() -> None:

@@ -39,7 +39,8 @@ def _with_candidates(job: EngineJob, count: int, *, logprobs: bool = False) -> E
     parameters = msgspec.structs.replace(request.generation_parameters, n=count, best_of=None)
     output = msgspec.structs.replace(request.output, logprobs=logprobs or request.output.logprobs)
     request = msgspec.structs.replace(request, generation_parameters=parameters, output=output)
-    return msgspec.structs.replace(job, request=request)
+    # Nothing of a candidate is told before all of them are whole.
+    return msgspec.structs.replace(job, request=request, told=())
 
 
 async def _generate_best(engine: Engine, job: EngineJob, *, candidates: int) -> AsyncGenerator[list[Event], None]:

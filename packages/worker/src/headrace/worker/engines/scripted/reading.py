@@ -14,6 +14,7 @@ from headrace.worker.engines.extensions import read_extension
 from headrace.worker.engines.scripted.form import fit_texts, plan_calls
 from headrace.worker.engines.scripted.plan import SequencePlan, plan_answer
 from headrace.worker.engines.scripted.prompt import ScriptedPrompt, read_prompts
+from headrace.worker.engines.scripted.resume import find_told_plans
 from headrace.worker.engines.scripted.run import ScriptedRun
 from headrace.worker.engines.scripted.script import Answer, Script
 
@@ -35,13 +36,18 @@ def read_job(job: EngineJob, script: Script, *, turn: int, max_model_tokens: int
     request = job.request
     prompts = read_prompts(request)
     answers = [_find_answer(script, request, prompt.question) for prompt in prompts]
-    plans: list[SequencePlan] = []
-    for prompt, answer in zip(prompts, answers, strict=True):
-        plans += _plan_prompt(request, prompt, answer, turn=turn, max_model_tokens=max_model_tokens)
+
+    def plan(turn: int) -> list[SequencePlan]:
+        return [
+            sequence
+            for prompt, answer in zip(prompts, answers, strict=True)
+            for sequence in _plan_prompt(request, prompt, answer, turn=turn, max_model_tokens=max_model_tokens)
+        ]
+
     return ScriptedRun(
         job,
         answers[0],
-        plans=tuple(plans),
+        plans=tuple(find_told_plans(plan, job.told, turn=turn)),
         prompts=_tell_prompts(request, prompts),
         input_tokens=sum(len(prompt.texts) for prompt in prompts),
         number=turn,

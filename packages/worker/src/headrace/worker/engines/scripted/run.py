@@ -18,6 +18,7 @@ from headrace.schema.events import (
 )
 from headrace.worker.engines.base import EngineJob
 from headrace.worker.engines.scripted.plan import Segment, SequencePlan
+from headrace.worker.engines.scripted.resume import told_position
 from headrace.worker.engines.scripted.script import Answer
 from headrace.worker.engines.scripted.tokens import make_logprob
 
@@ -69,8 +70,8 @@ class ScriptedRun:
         self._taken = 0
         self._waiter: asyncio.Future[None] | None = None
         longest = max([1, *(plan.length for plan in plans)])
-        self.position = 0
         self.end = longest if answer.fault is None else min(answer.fault_after_tokens, longest)
+        self.position = min(told_position(job.told, sequences=len(plans)), self.end - 1) if job.told else 0
         self.fault = answer.fault
         self.first_token_seconds = answer.first_token_seconds
         self.step_seconds = answer.step_seconds
