@@ -136,7 +136,7 @@ def test_messages_of_a_user(content: Any, expected: Any) -> None:
 
 
 def test_a_conversation_with_tools() -> None:
-    items = [
+    items: list[Any] = [
         {"role": "developer", "content": "be short"},
         {"role": "user", "content": "3?"},
         {"type": "reasoning", "id": "rs_1", "summary": [], "content": [{"type": "reasoning_text", "text": "hm"}]},
@@ -259,7 +259,7 @@ def part(**fields: Any) -> dict[str, Any]:
             "invalid_value",
         ),
         (
-            {"text": {"format": {"type": "json_schema", "name": "n n", "schema": {}}}},
+            {"text": {"format": {"type": "json_schema", "name": "n\n", "schema": {}}}},
             "text.format.name",
             "invalid_value",
         ),

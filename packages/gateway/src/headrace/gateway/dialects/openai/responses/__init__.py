@@ -1,0 +1,1 @@
+"""Responses: OpenAI's API of items, with a memory of what was answered."""

@@ -1,0 +1,68 @@
+"""Responses that go on while nobody waits for them, until they are fetched."""
+
+from collections.abc import Sequence
+
+from headrace.gateway.call import Call
+from headrace.gateway.detached import DetachedGenerations
+from headrace.gateway.dialects.openai.responses.fold import ResponseFold
+from headrace.gateway.dialects.openai.responses.identity import to_request_id
+from headrace.gateway.dialects.openai.responses.keeping import Keeper
+from headrace.gateway.dialects.openai.responses.store import StoredResponse
+from headrace.schema.events import Event
+
+
+class BackgroundRun:
+    """A response that is made; reads its generation."""
+
+    def __init__(self, fold: ResponseFold, keeper: Keeper, runs: "dict[str, BackgroundRun]") -> None:
+        self._fold = fold
+        self._keeper = keeper
+        self._runs = runs
+
+    def to_record(self) -> StoredResponse:
+        """Return the response as it stands."""
+        return self._keeper.to_record(self._fold.snapshot())
+
+    def receive(self, events: Sequence[Event]) -> None:
+        """Take the next events."""
+        self._fold.add_all(events)
+
+    async def close(self) -> None:
+        """Keep what there is: the whole response, or as much as came before it was given up."""
+        await self._keeper.keep(self._fold.cancel())
+        self._runs.pop(self._fold.created.id, None)
+
+
+class BackgroundRuns:
+    """The responses that run.
+
+    Args:
+        detached: owns their generations.
+    """
+
+    def __init__(self, detached: DetachedGenerations) -> None:
+        self._detached = detached
+        self._runs: dict[str, BackgroundRun] = {}
+
+    async def start(self, call: Call, fold: ResponseFold, keeper: Keeper) -> StoredResponse:
+        """Start one, and return it as it stands.
+
+        Raises:
+            CallFailedError: it is not accepted.
+        """
+        run = BackgroundRun(fold, keeper, self._runs)
+        await self._detached.start(call, run)
+        self._runs[fold.created.id] = run
+        return run.to_record()
+
+    def find(self, response_id: str) -> StoredResponse | None:
+        """Return one as it stands, or None if it does not run."""
+        run = self._runs.get(response_id)
+        return None if run is None else run.to_record()
+
+    async def cancel(self, response_id: str) -> bool:
+        """Cancel one and wait until it is kept; tell whether it ran."""
+        if response_id not in self._runs:
+            return False
+        await self._detached.cancel(to_request_id(response_id))
+        return True

@@ -1,0 +1,120 @@
+"""The routes of the Responses API."""
+
+import msgspec
+from litestar import Response, delete, get, post
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from litestar.response.base import ASGIResponse
+
+from headrace.gateway.asgi import HttpRequest
+from headrace.gateway.call import Call
+from headrace.gateway.desk import REQUEST_ID_STATE, Desk
+from headrace.gateway.dialects.base import ParsedCall
+from headrace.gateway.dialects.openai.responses.answering import KeptAnswer, KeptStream
+from headrace.gateway.dialects.openai.responses.background import BackgroundRuns
+from headrace.gateway.dialects.openai.responses.errors import ResponsesDialect
+from headrace.gateway.dialects.openai.responses.items import InputItem, MessageItem
+from headrace.gateway.dialects.openai.responses.keeping import Keeper, read_items
+from headrace.gateway.dialects.openai.responses.listing import read_page_query, to_page
+from headrace.gateway.dialects.openai.responses.objects import DeletedResponse
+from headrace.gateway.dialects.openai.responses.parse import BodyReader, to_request
+from headrace.gateway.dialects.openai.responses.refusals import unsupported_value
+from headrace.gateway.dialects.openai.responses.render import ResponseRendering
+from headrace.gateway.dialects.openai.responses.shelf import Shelf
+from headrace.gateway.dialects.openai.responses.store import MemoryResponseStore, StoredResponse
+from headrace.gateway.dialects.openai.responses.wire import ResponseBody
+from headrace.gateway.headers import request_id_headers
+from headrace.schema.settings import GatewaySettings
+
+_MEDIA_TYPE = "application/json"
+
+
+class ResponsesDesk:
+    """Takes calls for responses: looks up what they refer to, and answers them as they asked.
+
+    Args:
+        desk: where generations are handed in.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+        self._dialect = ResponsesDialect()
+        self._reader = BodyReader()
+        self._runs = BackgroundRuns(desk.detached)
+        self.shelf = Shelf(make_store(desk.settings), self._runs)
+
+    async def create(self, http: HttpRequest) -> ASGIResponse:
+        """Return the answer to a call, which begins when it is sent; a background call has begun by then.
+
+        Raises:
+            HeadraceError: the call can't be taken.
+            CallFailedError: a background call is not accepted.
+        """
+        body = self._reader.read(await self._desk.read(http))
+        history = await self.shelf.read_history(body.previous_response_id)
+        items = await self.shelf.resolve(_items_of(body))
+        request = to_request(body, history=history, items=items)
+        rendering = ResponseRendering(http.scope["state"][REQUEST_ID_STATE], body=body)
+        parsed = ParsedCall(request=request, rendering=lambda _: rendering, stream=body.stream is True)
+        call = self._desk.open_call(http, dialect=self._dialect, parsed=parsed)
+        store = self.shelf.store if body.is_kept else None
+        keeper = Keeper(store, history=history, items=items, response_id=rendering.created.id)
+        if body.background:
+            return await self._start(call, rendering, keeper)
+        answer = KeptStream if body.stream else KeptAnswer
+        return answer(call, self._desk, rendering=rendering, keeper=keeper)
+
+    async def _start(self, call: Call, rendering: ResponseRendering, keeper: Keeper) -> ASGIResponse:
+        record = await self._runs.start(call, rendering.make_fold(), keeper)
+        headers = request_id_headers(call.order.submission.request_id)
+        return ASGIResponse(body=record.response, media_type=_MEDIA_TYPE, headers=headers)
+
+
+def make_store(settings: GatewaySettings) -> MemoryResponseStore:
+    """Return the store that the settings ask for."""
+    return MemoryResponseStore(
+        max_bytes=settings.response_store_bytes,
+        max_count=settings.response_store_count,
+        max_seconds=settings.response_store_seconds,
+    )
+
+
+def _items_of(body: ResponseBody) -> tuple[InputItem, ...]:
+    return (MessageItem(role="user", content=body.input),) if isinstance(body.input, str) else body.input
+
+
+def make_responses_routes(desk: Desk) -> list[HTTPRouteHandler]:
+    """Return the route handlers, bound to a desk."""
+    responses = ResponsesDesk(desk)
+    shelf = responses.shelf
+
+    @post("/v1/responses", status_code=200)
+    async def create_response(request: HttpRequest) -> ASGIResponse:
+        return await responses.create(request)
+
+    @get("/v1/responses/{response_id:str}")
+    async def retrieve_response(request: HttpRequest, response_id: FromPath[str]) -> Response[bytes]:
+        if (stream := request.query_params.get("stream", "false")) != "false":
+            raise unsupported_value("stream", stream, ("false",))
+        return _show(await shelf.find(response_id))
+
+    @delete("/v1/responses/{response_id:str}", status_code=200)
+    async def delete_response(response_id: FromPath[str]) -> Response[DeletedResponse]:
+        await shelf.delete(response_id)
+        return Response(DeletedResponse(id=response_id))
+
+    @post("/v1/responses/{response_id:str}/cancel", status_code=200)
+    async def cancel_response(response_id: FromPath[str]) -> Response[bytes]:
+        return _show(await shelf.cancel(response_id))
+
+    @get("/v1/responses/{response_id:str}/input_items")
+    async def list_input_items(request: HttpRequest, response_id: FromPath[str]) -> Response[bytes]:
+        query = read_page_query({name: str(value) for name, value in request.query_params.items()})
+        page = to_page(read_items(await shelf.find(response_id)), query)
+        return Response(msgspec.json.encode(page), media_type=_MEDIA_TYPE)
+
+    return [create_response, retrieve_response, delete_response, cancel_response, list_input_items]
+
+
+def _show(record: StoredResponse) -> Response[bytes]:
+    return Response(record.response, media_type=_MEDIA_TYPE)

@@ -1,0 +1,98 @@
+"""The responses that this gateway knows: those that run in the background, and those that are kept."""
+
+from collections.abc import Sequence
+
+from headrace.gateway.dialects.openai.responses.background import BackgroundRuns
+from headrace.gateway.dialects.openai.responses.errors import (
+    not_in_background,
+    unfinished_previous,
+    unknown_item,
+    unknown_previous,
+    unknown_response,
+)
+from headrace.gateway.dialects.openai.responses.identity import response_of_item
+from headrace.gateway.dialects.openai.responses.items import ConversationItem, InputItem, ItemReference
+from headrace.gateway.dialects.openai.responses.keeping import read_conversation, read_response
+from headrace.gateway.dialects.openai.responses.store import ResponseStore, StoredResponse
+
+_CONTINUABLE = ("completed", "incomplete")
+
+
+class Shelf:
+    """Finds responses and what they refer to.
+
+    Args:
+        store: those that have ended.
+        runs: those that have not.
+    """
+
+    def __init__(self, store: ResponseStore, runs: BackgroundRuns) -> None:
+        self.store = store
+        self._runs = runs
+
+    async def find(self, response_id: str) -> StoredResponse:
+        """Return a response.
+
+        Raises:
+            HeadraceError: `not_found`.
+        """
+        # Before the store: a run that ends puts its response there before it is gone from here.
+        record = self._runs.find(response_id) or await self.store.get(response_id)
+        if record is None:
+            raise unknown_response(response_id)
+        return record
+
+    async def delete(self, response_id: str) -> None:
+        """Forget a response; one that runs is cancelled first.
+
+        Raises:
+            HeadraceError: `not_found`.
+        """
+        ran = await self._runs.cancel(response_id)
+        if not await self.store.delete(response_id) and not ran:
+            raise unknown_response(response_id)
+
+    async def cancel(self, response_id: str) -> StoredResponse:
+        """Cancel a response that runs in the background; one that has ended stays as it is.
+
+        Raises:
+            HeadraceError: `not_found`, or its client waits for it.
+        """
+        record = await self.find(response_id)
+        if not read_response(record).background:
+            raise not_in_background()
+        if await self._runs.cancel(response_id):
+            return await self.store.get(response_id) or record
+        return record
+
+    async def read_history(self, previous_id: str | None) -> tuple[ConversationItem, ...]:
+        """Return all that was said up to the end of a response.
+
+        Raises:
+            HeadraceError: `invalid_request`: it is not kept, or has no answer.
+        """
+        if previous_id is None:
+            return ()
+        record = self._runs.find(previous_id) or await self.store.get(previous_id)
+        if record is None:
+            raise unknown_previous(previous_id)
+        if read_response(record).status not in _CONTINUABLE:
+            raise unfinished_previous(previous_id)
+        return read_conversation(record)
+
+    async def resolve(self, items: Sequence[InputItem]) -> tuple[ConversationItem, ...]:
+        """Return the items of an input, with those that are referred to in the place of the references.
+
+        Raises:
+            HeadraceError: `not_found`: an item is not kept.
+        """
+        return tuple([await self._find_item(item.id) if isinstance(item, ItemReference) else item for item in items])
+
+    async def _find_item(self, item_id: str) -> ConversationItem:
+        response_id = response_of_item(item_id)
+        record = None if response_id is None else await self.store.get(response_id)
+        said = () if record is None else read_conversation(record)
+        found = next((item for item in said if item.id == item_id), None)
+        if found is None:
+            raise unknown_item(item_id)
+        return found
