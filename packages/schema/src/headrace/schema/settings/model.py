@@ -61,8 +61,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
         int,
         Meta(
             ge=0,
-            description="Memory for the responses of /v1/responses that are kept to be fetched and continued, with their "
-            "conversations, in bytes; the oldest go first, and 0 keeps none.",
+            description="Memory for the responses of /v1/responses that are kept to be fetched and continued, with "
+            "their conversations, in bytes; the oldest go first, and 0 keeps none.",
         ),
     ] = 64 * 1024 * 1024
     response_store_count: Annotated[int, Meta(ge=1, description="Most responses that are kept.")] = 10_000
@@ -127,8 +127,11 @@ class SchedulerSettings(Struct, frozen=True, kw_only=True):
     ] = 5
     publish_wait_seconds: Annotated[
         Seconds,
-        Meta(description="How long a request waits for a lost broker connection before it fails with 503."),
-    ] = 2.0
+        Meta(
+            description="How long a request waits for a broker that was lost before it fails with 503; one that was "
+            "never there is waited for at most 2 seconds."
+        ),
+    ] = 60.0
     max_attempts: Annotated[
         int,
         Meta(ge=1, le=100, description="Workers that may be lost under one request before it fails with worker_lost."),
