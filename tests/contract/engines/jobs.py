@@ -4,10 +4,13 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
+from headrace.gateway.answer import AnswerFold
 from headrace.schema.events import (
     Event,
     GenerationFinished,
     GenerationStarted,
+    PromptEchoed,
+    PromptEmbedded,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
@@ -36,14 +39,27 @@ def make_job(
     )
 
 
+def make_whole_job(request_id: str, *, priority: int = 5, **fields: Any) -> EngineJob:
+    """Return a job with any fields of the request; without messages or prompts it asks about water."""
+    if "prompts" not in fields:
+        fields.setdefault("messages", (Message("user", "Tell me about water"),))
+    request = ChatCompletionRequest(model="test", **fields)
+    return EngineJob(request_id=request_id, worker_id=WORKER, priority=priority, request=request)
+
+
 class Answer:
-    """All that a job gave, checked for order as it was read."""
+    """All that a job gave, checked for order as it was read.
+
+    `fold` has the rest of what was said, as the gateway sees it.
+    """
 
     def __init__(self) -> None:
         self.steps: list[list[Event]] = []
         self.texts: dict[int, str] = {}
         self.token_ids: dict[int, list[int]] = {}
         self.finished: dict[int, SequenceFinished] = {}
+        self.fold = AnswerFold()
+        self.told_prompts: set[int] = set()
         self.input_tokens = 0
         self.usage: Usage | None = None
 
@@ -55,6 +71,7 @@ class Answer:
     def add(self, step: list[Event]) -> None:
         assert step, "an empty step"
         self.steps.append(step)
+        self.fold.add(step)
         for event in step:
             assert self.usage is None, "an event after the terminal one"
             self._add_event(event)
@@ -71,7 +88,7 @@ class Answer:
             case SequenceDelta(index, text, token_ids):
                 assert index in self.texts, "a delta before its sequence"
                 assert index not in self.finished, "a delta after the end of its sequence"
-                assert text or token_ids, "a delta of nothing"
+                assert text or token_ids or event.logprobs or event.reasoning or event.tool_calls, "a delta of nothing"
                 self.texts[index] += text
                 self.token_ids[index] += token_ids or ()
             case SequenceFinished(index):
@@ -81,6 +98,9 @@ class Answer:
             case GenerationFinished(usage):
                 assert self.finished.keys() == self.texts.keys(), "the generation ended before its sequences"
                 self.usage = usage
+            case PromptEchoed(index) | PromptEmbedded(index):
+                assert index not in self.told_prompts, "a prompt twice"
+                self.told_prompts.add(index)
             case _:
                 raise AssertionError(f"an engine gave {event}")
 

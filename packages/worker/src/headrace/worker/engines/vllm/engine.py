@@ -3,6 +3,9 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from functools import partial
+from typing import Any
 
 import structlog
 
@@ -14,8 +17,11 @@ from headrace.schema.task import MAX_PRIORITY
 from headrace.worker.engines.base import EngineDeadError, EngineJob
 from headrace.worker.engines.context import output_budget
 from headrace.worker.engines.extensions import read_extension
+from headrace.worker.engines.vllm.beam.opening import BeamTask
+from headrace.worker.engines.vllm.beam.runner import BeamRun
+from headrace.worker.engines.vllm.beam.steps import VllmSteps
 from headrace.worker.engines.vllm.fold import EventFold, StepOutput
-from headrace.worker.engines.vllm.library import OutputQueue, VllmLibrary
+from headrace.worker.engines.vllm.library import OutputQueue, RenderedPrompt, VllmLibrary
 from headrace.worker.engines.vllm.sampling import (
     KIND,
     VllmExtension,
@@ -71,6 +77,7 @@ class VllmEngine:
                 pass
         except HeadraceError as error:
             raise EngineDeadError(f"the model {self._name} can't answer a first message: {error.message}") from error
+        await self._library.load_adapters()
         self._library.on_death(self._note_death)
         _log.info("engine started", model=self._name, kind=KIND, seconds=round(time.monotonic() - self._began_at, 2))
 
@@ -95,8 +102,20 @@ class VllmEngine:
         )
         fold = EventFold(input_tokens=prompt.token_count, token_ids=request.output.token_ids)
         self._check_alive()
+        if parameters.beam_search is not None:
+            search = await self._beam_search(job, prompt, arguments)
+            yield [GenerationStarted(job.worker_id, prompt.token_count)]
+            async with aclosing(search.outputs()) as outputs:
+                async for output in outputs:
+                    if events := fold.read(output):
+                        yield events
+            return
         queue = await self._library.submit(
-            prompt, arguments, request_id=job.request_id, priority=engine_priority(job.priority)
+            prompt,
+            arguments,
+            request_id=job.request_id,
+            priority=engine_priority(job.priority),
+            model=job.request.model,
         )
         self._queues.add(queue)
         try:
@@ -108,6 +127,26 @@ class VllmEngine:
             self._queues.discard(queue)
             if not fold.is_finished and not self._closed:
                 await self._library.abort(queue)
+
+    async def _beam_search(self, job: EngineJob, prompt: RenderedPrompt, arguments: dict[str, Any]) -> BeamRun:
+        """Return a search for the likeliest answers to a prompt; its outputs have the form of vLLM's own."""
+        request, library = job.request, self._library
+        steps = VllmSteps(
+            prompt,
+            job.request_id,
+            submit=partial(library.submit, priority=engine_priority(job.priority), model=request.model),
+            read=self._next_output,
+            abort=library.abort_all,
+            queues=self._queues,
+        )
+        task = BeamTask(
+            request_id=job.request_id,
+            prompt_token_ids=list(prompt.content["prompt_token_ids"]),
+            parameters=request.generation_parameters,
+            arguments=arguments,
+            top_logprobs=request.output.top_logprobs if request.output.logprobs else None,
+        )
+        return await library.open_search(steps, task)
 
     async def wait_dead(self) -> None:
         """Return when the engine's process has died."""

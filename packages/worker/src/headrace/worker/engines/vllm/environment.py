@@ -29,6 +29,9 @@ _FORCED_ON_CPU = {
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
 }
 _DEFAULTS_ON_CPU = {
+    # We run the model uncompiled; what is left to compile would stop everything for 15 seconds at the first request for
+    # log probabilities.
+    "TORCHDYNAMO_DISABLE": "1",
     # Bound to cores by vLLM, the engine leaves half of a small machine idle.
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",
     # Threads that spin while they wait take the cores that the gateway, the broker and the other threads need: beside

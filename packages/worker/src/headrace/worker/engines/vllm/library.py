@@ -10,6 +10,7 @@ import dataclasses
 import platform
 import threading
 from collections.abc import Callable, Collection, Sequence
+from functools import cached_property
 from typing import Any, Protocol
 
 import structlog
@@ -17,7 +18,10 @@ import torch
 from msgspec import Struct
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
+from vllm.inputs import tokens_input
+from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
+from vllm.pooling_params import PoolingParams
 from vllm.renderers.params import ChatParams, TokenizeParams
 from vllm.sampling_params import RequestOutputKind, SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
@@ -26,11 +30,16 @@ from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.messages import Message
 from headrace.worker.engines.base import EngineDeadError, EngineSetupError
+from headrace.worker.engines.vllm.adapters import Adapter
+from headrace.worker.engines.vllm.beam.opening import BeamTask, open_search
+from headrace.worker.engines.vllm.beam.parts import BeamParts
+from headrace.worker.engines.vllm.beam.runner import BeamRun, StepEngine
 from headrace.worker.engines.vllm.children import guard_children
 from headrace.worker.engines.vllm.environment import choose_fork
 from headrace.worker.engines.vllm.fold import StepOutput
 from headrace.worker.engines.vllm.interrupt import interruptible_start
 from headrace.worker.engines.vllm.options import Machine
+from headrace.worker.engines.vllm.pooling.dimensions import EmbeddingDimensions
 
 _log = structlog.get_logger("headrace.engine")
 
@@ -88,16 +97,18 @@ class VllmLibrary:
     Args:
         arguments: of `AsyncEngineArgs`.
         machine: what it runs on.
+        adapters: what is served beside the model.
 
     Raises:
         EngineSetupError: vLLM can't make an engine from them.
     """
 
-    def __init__(self, arguments: dict[str, Any], machine: Machine) -> None:
+    def __init__(self, arguments: dict[str, Any], machine: Machine, adapters: Sequence[Adapter] = ()) -> None:
         # Any: the checker must say the same with vLLM installed and without it.
         self._llm: Any
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
+            _choose_scheduler(config)
             if machine.is_cpu:
                 choose_fork()
             _warn_of_threads()
@@ -110,11 +121,17 @@ class VllmLibrary:
         self._max_model_tokens = int(self._llm.model_config.max_model_len)
         self._defaults: dict[str, Any] = dict(self._llm.model_config.get_diff_sampling_param())
         self._tokenize = TokenizeParams(max_total_tokens=None, add_special_tokens=False)
+        self._adapters = {each.name: LoRARequest(each.name, each.number, str(each.folder)) for each in adapters}
 
     @property
     def max_model_tokens(self) -> int:
         """Context, prompt and answer together; vLLM may have made it smaller than asked."""
         return self._max_model_tokens
+
+    @property
+    def vocabulary_size(self) -> int:
+        """How many tokens the model knows."""
+        return int(self._llm.model_config.get_vocab_size())
 
     @property
     def defaults(self) -> dict[str, Any]:
@@ -143,7 +160,7 @@ class VllmLibrary:
         return RenderedPrompt(content, len(content["prompt_token_ids"]))
 
     async def submit(
-        self, prompt: RenderedPrompt, arguments: dict[str, Any], *, request_id: str, priority: int
+        self, prompt: RenderedPrompt, arguments: dict[str, Any], *, request_id: str, priority: int, model: str = ""
     ) -> OutputQueue:
         """Hand a request to the engine, and return where its outputs come.
 
@@ -152,14 +169,25 @@ class VllmLibrary:
             arguments: of `SamplingParams`.
             request_id: unique among the requests that run.
             priority: the lower goes first.
+            model: the served name that was asked for; an adapter's brings its weights.
 
         Raises:
             HeadraceError: `invalid_request`: vLLM refuses a parameter. `engine_error`: it failed on this request.
             EngineDeadError: the engine is dead.
         """
+
+        def make_parameters() -> Any:
+            return SamplingParams(**arguments, output_kind=RequestOutputKind.DELTA, skip_clone=True)
+
+        return await self._add(request_id, prompt.content, make_parameters, priority=priority, model=model)
+
+    async def _add(
+        self, request_id: str, content: Any, make_parameters: Callable[[], Any], *, priority: int, model: str
+    ) -> OutputQueue:
         try:
-            parameters = SamplingParams(**arguments, output_kind=RequestOutputKind.DELTA, skip_clone=True)
-            return await self._llm.add_request(request_id, prompt.content, parameters, priority=priority)
+            return await self._llm.add_request(
+                request_id, content, make_parameters(), priority=priority, lora_request=self._adapters.get(model)
+            )
         except asyncio.CancelledError:
             # vLLM may have registered the request without having told us its own id for it.
             await self._llm.abort(request_id)
@@ -172,12 +200,76 @@ class VllmLibrary:
             _log.error("request failed in the engine", request_id=request_id, error=type(error).__name__)
             raise HeadraceError(ErrorCode.ENGINE_ERROR, "the engine failed on this generation") from error
 
+    async def tokenize(self, prompts: Sequence[str | Sequence[int]]) -> list[list[int]]:
+        """Return the tokens of prompts for a pooling model, with the special tokens that it expects around a text."""
+
+        def encode() -> list[list[int]]:
+            tokenizer = self._llm.get_tokenizer()
+            return [list(tokenizer.encode(each)) if isinstance(each, str) else list(each) for each in prompts]
+
+        return encode() if sum(map(len, prompts)) <= _INLINE_CHARACTERS else await asyncio.to_thread(encode)
+
+    async def submit_embedding(
+        self, token_ids: list[int], *, dimensions: int | None, request_id: str, priority: int, model: str
+    ) -> OutputQueue:
+        """Hand a prompt to a pooling engine; see `submit`."""
+
+        def make_parameters() -> Any:
+            own = dimensions in (None, self.embedding_dimensions.own)
+            return PoolingParams(task="embed", dimensions=None if own else dimensions)
+
+        return await self._add(request_id, tokens_input(token_ids), make_parameters, priority=priority, model=model)
+
+    def read_vector(self, output: Any) -> bytes:
+        """Return the embedding of an output as little-endian 32-bit floats."""
+        vector: bytes = output.outputs.data.float().cpu().numpy().astype("<f4").tobytes()
+        return vector
+
+    @cached_property
+    def embedding_dimensions(self) -> EmbeddingDimensions:
+        """How long a pooling model's embeddings can be."""
+        config = self._llm.model_config
+        return EmbeddingDimensions(
+            int(config.embedding_size), bool(config.is_matryoshka), tuple(config.matryoshka_dimensions or ())
+        )
+
     async def abort(self, queue: OutputQueue) -> None:
         """Take a request out of the engine. It is sent before the first await."""
+        await self.abort_all([queue])
+
+    async def abort_all(self, queues: Sequence[OutputQueue]) -> None:
+        """Take requests out of the engine, in one message. It is sent before the first await."""
         try:
-            await self._llm.abort(queue.request_id, internal=True)
+            await self._llm.abort([queue.request_id for queue in queues], internal=True)
         except VllmDeadError:
             return
+
+    @cached_property
+    def _beam_parts(self) -> BeamParts:
+        return BeamParts(self._llm)
+
+    async def open_search(self, engine: StepEngine[Any], task: BeamTask) -> BeamRun:
+        """Return a beam search, which has asked the engine for nothing yet.
+
+        Raises:
+            HeadraceError: `invalid_request` or `unsupported_parameter`: it can't be searched for like this.
+        """
+        try:
+            return await open_search(self._beam_parts, engine, task)
+        except (VLLMClientError, ValueError, TypeError) as error:
+            raise _to_refusal(error) from error
+
+    async def load_adapters(self) -> None:
+        """Load every adapter, so that one that does not fit the model is found before anybody asks for it.
+
+        Raises:
+            EngineDeadError: one does not fit.
+        """
+        for name, adapter in self._adapters.items():
+            try:
+                await self._llm.add_lora(adapter)
+            except Exception as error:
+                raise EngineDeadError(f"the adapter {name} can't be loaded into this model: {error}") from error
 
     def on_death(self, tell: Callable[[], None]) -> None:
         """Call `tell` on the event loop when the engine has died; only after the first request."""
@@ -205,6 +297,14 @@ class VllmLibrary:
         self._llm.engine_core.resources.ctx.destroy(linger=0)
         # Its finaliser would run once more at the end of the interpreter, when half of vLLM is gone.
         del self._llm
+
+
+def _choose_scheduler(config: Any) -> None:
+    # Ours applies the masks of a constrained beam search, and is vLLM's own otherwise.
+    scheduling = config.scheduler_config
+    if scheduling.scheduler_cls is None and config.model_config.runner_type == "generate":
+        kind = "MaskingAsyncScheduler" if scheduling.async_scheduling else "MaskingScheduler"
+        scheduling.scheduler_cls = f"headrace.worker.engines.vllm.beam.scheduler.{kind}"
 
 
 def _warn_of_threads() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import Engine, EngineSetupError
+from headrace.worker.engines.vllm.adapters import read_adapters
 from headrace.worker.engines.vllm.environment import prepare_environment
 from headrace.worker.engines.vllm.options import engine_arguments
 from headrace.worker.engines.vllm.quiet import drop_expected_warnings, quiet_levels
@@ -31,9 +32,16 @@ def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_thre
         # Both import vLLM, which reads the environment when it is imported.
         from headrace.worker.engines.vllm.engine import VllmEngine
         from headrace.worker.engines.vllm.library import VllmLibrary, find_machine, list_arguments
+        from headrace.worker.engines.vllm.pooling.engine import PoolingEngine
     except ImportError as error:
         raise EngineSetupError(f"the vLLM engine is installed but does not load: {error}; run `just engine`") from error
     machine = find_machine()
     drop_expected_warnings(is_cpu=machine.is_cpu)
-    arguments = engine_arguments(model, name=name, weights=weights, known=list_arguments(), machine=machine)
-    return VllmEngine(VllmLibrary(arguments, machine), name=name, slots=model.slots, began_at=began_at)
+    adapters = read_adapters(model.adapters, model=name, weights=weights)
+    arguments = engine_arguments(
+        model, name=name, weights=weights, known=list_arguments(), machine=machine, adapters=adapters
+    )
+    library = VllmLibrary(arguments, machine, adapters)
+    if model.task == "embed":
+        return PoolingEngine(library, name=name, slots=model.slots, began_at=began_at)
+    return VllmEngine(library, name=name, slots=model.slots, began_at=began_at)

@@ -1,7 +1,7 @@
 """From a model's settings to vLLM's engine arguments."""
 
 import difflib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +9,11 @@ from msgspec import Struct
 
 from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import EngineSetupError
+from headrace.worker.engines.vllm.adapters import Adapter, adapter_arguments
+from headrace.worker.engines.vllm.beam.plan import MAX_CANDIDATES
 
 CPU_KV_CACHE_BYTES = 512 * 1024 * 1024
+CPU_BLOCK_TOKENS = 32
 
 # Arguments that a setting of ours decides, and the setting.
 _OWNED = {
@@ -36,7 +39,13 @@ class Machine(Struct, frozen=True, kw_only=True):
 
 
 def engine_arguments(
-    model: ModelSettings, *, name: str, weights: Path, known: Collection[str], machine: Machine
+    model: ModelSettings,
+    *,
+    name: str,
+    weights: Path,
+    known: Collection[str],
+    machine: Machine,
+    adapters: Sequence[Adapter] = (),
 ) -> dict[str, Any]:
     """Return the arguments of vLLM's engine for a model.
 
@@ -46,6 +55,7 @@ def engine_arguments(
         weights: the folder with its weights.
         known: every argument that vLLM knows.
         machine: what vLLM runs on.
+        adapters: what is served beside the model.
 
     Raises:
         EngineSetupError: an entry of `engine_options` is not an argument of vLLM, or is ours to decide.
@@ -56,11 +66,17 @@ def engine_arguments(
         "max_model_len": model.max_model_tokens,
         "scheduling_policy": "priority",
         "use_tqdm_on_load": False,
+        "max_logprobs": MAX_CANDIDATES,
     }
+    if model.task == "embed":
+        arguments["runner"] = "pooling"
     if machine.is_cpu:
         # Compiled without triton, vLLM on a CPU gave unrelated text at temperature 0.
         arguments["enforce_eager"] = True
         arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES
+        # The prefix cache keeps whole blocks. With the 128 tokens that vLLM takes on a CPU, a step of a beam search and
+        # the next turn of a chat compute much again: searches took three times as long, and nothing was faster.
+        arguments["block_size"] = CPU_BLOCK_TOKENS
     if not machine.has_fast_bfloat16:
         # Two to four times as fast as bfloat16 that the processor can't multiply by itself.
         arguments["dtype"] = "float32"
@@ -69,7 +85,7 @@ def engine_arguments(
     for option, value in model.engine_options.items():
         _check_option(option, f"models.{name}.", known)
         arguments[option] = value
-    return arguments
+    return arguments | adapter_arguments(adapters, is_cpu=machine.is_cpu)
 
 
 def _check_option(option: str, prefix: str, known: Collection[str]) -> None:

@@ -19,7 +19,12 @@ _EXPECTED_ON_CPU = {
     "vllm.utils.torch_utils": ("OMP_NUM_THREADS=%s is set",),
 }
 # It lists the defaults of generation_config.json as a warning: we apply them on purpose.
-_EXPECTED = {"vllm.config.model": ("Default vLLM sampling parameters have been overridden",)}
+_EXPECTED = {
+    "vllm.config.model": ("Default vLLM sampling parameters have been overridden",),
+    "vllm.config.scheduler": ("Using custom scheduler class",),
+    # An adapter with a tokenizer of its own: PEFT always saves one, and it is the model's.
+    "vllm.v1.engine.input_processor": ("vLLM has deprecated support for supporting different tokenizers",),
+}
 _WARN_ONLY = ("vllm", "transformers", "torch")
 _ERROR_ONLY = ("torch._library.triton",)
 _DEPRECATED_IN_VLLM = "`torch.distributed.reduce_op` is deprecated"

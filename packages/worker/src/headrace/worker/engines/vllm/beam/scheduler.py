@@ -1,0 +1,84 @@
+# pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
+# pyright: reportUnknownArgumentType=false, reportUntypedBaseClass=false
+"""The scheduler inside the engine's process, which applies the masks that requests bring.
+
+vLLM masks tokens by a grammar that it keeps itself from a request's first token on. A beam's next token is a request of
+its own whose grammar has gone on elsewhere, so it brings the mask. It goes the way of vLLM's own masks, which every
+model runner has: they are applied to the logits before log probabilities are taken, so that these are of the masked
+distribution. A custom logits processor would come after.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
+from vllm.v1.core.sched.output import GrammarOutput
+from vllm.v1.core.sched.scheduler import Scheduler
+
+from headrace.worker.engines.vllm.beam.masks import MASK_ARGUMENT, stack_masks
+
+
+class _MaskTable:
+    """The masks of requests that are in the scheduler."""
+
+    def __init__(self) -> None:
+        self._masks: dict[str, NDArray[np.int32]] = {}
+
+    def note(self, request: Any) -> None:
+        arguments: dict[str, Any] | None = getattr(request.sampling_params, "extra_args", None)
+        if arguments is not None and (mask := arguments.get(MASK_ARGUMENT)) is not None:
+            self._masks[request.request_id] = np.frombuffer(mask, dtype=np.int32)
+
+    def extend(self, output: Any, scheduled: dict[str, int], requests: dict[str, Any]) -> Any:
+        """Return vLLM's own masks and ours; and forget those whose request has gone."""
+        if not self._masks:
+            return output
+        self._masks = {name: mask for name, mask in self._masks.items() if name in requests}
+        names = [name for name in self._masks if name in scheduled and not requests[name].is_prefill_chunk]
+        if not names:
+            return output
+        ours = [self._masks[name] for name in names]
+        if output is None:
+            return GrammarOutput(names, stack_masks(None, ours), [0] * len(names))
+        return GrammarOutput(
+            [*output.structured_output_request_ids, *names],
+            stack_masks(output.grammar_bitmask, ours),
+            [*output.num_acceptable_drafts, *([0] * len(names))],
+        )
+
+
+class MaskingScheduler(Scheduler):
+    """vLLM's scheduler, with masks that requests bring."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._table = _MaskTable()
+
+    def add_request(self, request: Any) -> None:
+        """Take a request, and its mask if it has one."""
+        self._table.note(request)
+        super().add_request(request)
+
+    def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
+        """Return the masks of this step."""
+        output = super().get_grammar_bitmask(scheduler_output)
+        return self._table.extend(output, scheduler_output.num_scheduled_tokens, self.requests)
+
+
+class MaskingAsyncScheduler(AsyncScheduler):
+    """The same for vLLM's scheduler that plans a step while the one before it runs."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._table = _MaskTable()
+
+    def add_request(self, request: Any) -> None:
+        """Take a request, and its mask if it has one."""
+        self._table.note(request)
+        super().add_request(request)
+
+    def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
+        """Return the masks of this step."""
+        output = super().get_grammar_bitmask(scheduler_output)
+        return self._table.extend(output, scheduler_output.num_scheduled_tokens, self.requests)

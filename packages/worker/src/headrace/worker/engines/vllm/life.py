@@ -1,0 +1,66 @@
+"""Whether an engine's process still runs, and who waits for something of it."""
+
+import asyncio
+
+import structlog
+
+from headrace.worker.engines.base import EngineDeadError
+from headrace.worker.engines.vllm.fold import StepOutput
+from headrace.worker.engines.vllm.library import OutputQueue
+
+_log = structlog.get_logger("headrace.engine")
+
+
+class EngineLife:
+    """The life of one engine.
+
+    Args:
+        name: the served name of its model, for the log.
+        kind: of the engine, for the log.
+
+    Attributes:
+        is_closed: it was closed on purpose.
+        queues: where the outputs of running requests come.
+    """
+
+    def __init__(self, name: str, kind: str) -> None:
+        self._name = name
+        self._kind = kind
+        self._dead = asyncio.Event()
+        self.is_closed = False
+        self.queues: set[OutputQueue] = set()
+
+    def check(self) -> None:
+        """Raise `EngineDeadError` where nothing can be asked of the engine any more."""
+        if self.is_closed:
+            raise EngineDeadError("the engine was closed")
+        if self._dead.is_set():
+            raise EngineDeadError("the engine has died")
+
+    async def read(self, queue: OutputQueue) -> StepOutput:
+        """Return the next output of a queue.
+
+        Raises:
+            EngineDeadError: the engine died or was closed.
+        """
+        try:
+            return queue.get_nowait() or await queue.get()
+        except Exception as error:
+            # What a queue raises is told to all requests at once: after that vLLM answers nobody any more.
+            raise EngineDeadError("the engine was closed" if self.is_closed else "the engine has died") from error
+
+    def note_death(self) -> None:
+        """Take notice that the process has ended."""
+        if not self.is_closed:
+            _log.error("engine died", model=self._name, kind=self._kind)
+            self._dead.set()
+
+    async def wait_dead(self) -> None:
+        """Return when the process has died by itself."""
+        await self._dead.wait()
+
+    def end(self) -> None:
+        """End every wait: the engine is about to be closed."""
+        self.is_closed = True
+        for queue in self.queues:
+            queue.put(EngineDeadError("the engine was closed"))
