@@ -1,12 +1,21 @@
-"""The values behind the golden files of version 2: between them, every field of every Struct on the wire is set.
-
-Control messages are those of version 1.
-"""
+"""The values behind the golden files of version 2: between them, every field of every Struct on the wire is set."""
 
 import struct
 
+from msgspec import structs
+
+from headrace.schema.control import (
+    AttemptGranted,
+    AttemptRefused,
+    CancelGeneration,
+    ConfirmAttempt,
+    ControlMessage,
+    ResendReplies,
+    ToldSequence,
+)
 from headrace.schema.events import (
     AttemptQuery,
+    AttemptRunning,
     GenerationFailed,
     GenerationFinished,
     GenerationQueued,
@@ -32,6 +41,7 @@ from headrace.schema.formats import (
     ResponseFormat,
 )
 from headrace.schema.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from headrace.schema.payload import PayloadRef
 from headrace.schema.request import (
     BeamSearchParams,
     ChatCompletionRequest,
@@ -147,6 +157,11 @@ TASKS: dict[str, GenerationTask] = {
     "regex": _formatted(RegexFormat(r"\d{4}-\d\d")),
     "choice": _formatted(ChoiceFormat(("yes", "no"))),
     "grammar": _formatted(GrammarFormat('root ::= "yes" | "no"')),
+    "payload": structs.replace(
+        _task(ChatCompletionRequest(model="pirate")),
+        is_repeat=True,
+        payload=PayloadRef(key="tasks/gen_2", size_bytes=200_000, sha256="0f" * 32),
+    ),
 }
 
 _LOGPROBS = (TokenLogprob(5, "H", -0.25, b"H", (TokenLogprob(5, "H", -0.25, b"H"), TokenLogprob(6, "J", -9999.0))),)
@@ -177,5 +192,15 @@ REPLIES: list[ReplyItem] = [
             GenerationFailed("worker_lost", "lost", "decode", True, Usage(12, 3, 1, 2), "messages"),
         ),
     ),
+    StreamChunk("gen_2", 1, 7, (GenerationStarted("node-1-abc"), SequenceDelta(0, "told again", (5,))), retells=True),
     AttemptQuery("gen_2", "node-2-def"),
+    AttemptRunning("gen_2", 1, "node-1-abc"),
+]
+
+CONTROLS: list[ControlMessage] = [
+    CancelGeneration("gen_2", 1700000600.5, 1),
+    AttemptGranted("gen_2", 2, (ToldSequence(0, (5, 70000)), ToldSequence(1, (7,), is_finished=True))),
+    AttemptRefused("gen_2", "3 workers were lost"),
+    ResendReplies("gen_2", 2),
+    ConfirmAttempt("gen_2", 1),
 ]

@@ -16,8 +16,8 @@ from headrace.transport.objects import (
     ObjectStoreError,
     PayloadError,
     PayloadStore,
-    S3ObjectStore,
 )
+from headrace.transport.objects.s3 import S3ObjectStore
 from tests.support.s3 import running_s3, use_s3
 
 BUCKET = "payloads"

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from headrace.scheduler.base import Generation, Submission
+from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.events import Event, SequenceDelta
 from headrace.schema.request import GenerationParameters
-from headrace.schema.settings import SchedulerSettings
+from headrace.schema.settings import ObjectSettings, SchedulerSettings
+from headrace.transport.objects import ObjectStore, PayloadStore
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.engines.scripted import Script, ScriptedEngine
 from headrace.worker.observer import GenerationRan
@@ -40,7 +42,9 @@ class RanRecorder(Recorder):
 class Worker:
     """One running replica."""
 
-    def __init__(self, harness: Harness, model: str, *, slots: int, drain_seconds: float) -> None:
+    def __init__(
+        self, harness: Harness, model: str, *, slots: int, drain_seconds: float, payloads: PayloadStore | None = None
+    ) -> None:
         self.ran = RanRecorder()
         self.stop = asyncio.Event()
         self.worker_id = fresh_name("worker")
@@ -51,6 +55,7 @@ class Worker:
             identity=ReplicaIdentity(worker_id=self.worker_id, model=model),
             drain_seconds=drain_seconds,
             observers=[self.ran],
+            payloads=payloads,
         )
         self.failure: BaseException | None = None
         self._ended = asyncio.Event()
@@ -75,16 +80,23 @@ class Worker:
 class Rig:
     """Starts parts, and ends them all."""
 
-    def __init__(self, harness: Harness) -> None:
+    def __init__(self, harness: Harness, objects: ObjectStore | None = None) -> None:
         self.harness = harness
+        self.objects = objects
         self.model = fresh_name("model")
         self.transport = harness.scheduler_side([self.model])
-        self.scheduler = Scheduler(self.transport, models={self.model: self.model}, settings=SchedulerSettings())
+        self.scheduler = Scheduler(
+            self.transport,
+            models={self.model: self.model},
+            settings=SchedulerSettings(),
+            large=None if objects is None else LargeRequests(PayloadStore(objects), ObjectSettings()),
+        )
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
 
     async def start_worker(self, *, slots: int = 4, drain_seconds: float = 10.0) -> Worker:
-        worker = Worker(self.harness, self.model, slots=slots, drain_seconds=drain_seconds)
+        payloads = None if self.objects is None else PayloadStore(self.objects)
+        worker = Worker(self.harness, self.model, slots=slots, drain_seconds=drain_seconds, payloads=payloads)
         self._workers.append(worker)
         self._tasks.start(worker.run(), name=worker.worker_id)
         await worker.wait_ready()
@@ -110,8 +122,8 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(harness: Harness) -> AsyncGenerator[Rig]:
-    rig = Rig(harness)
+async def running_rig(harness: Harness, objects: ObjectStore | None = None) -> AsyncGenerator[Rig]:
+    rig = Rig(harness, objects)
     await rig.scheduler.start()
     await rig.transport.wait_ready()
     try:

@@ -117,7 +117,7 @@ class _NewerDelta(Struct, frozen=True, array_like=True, tag=4):
 
 
 def test_an_event_with_a_field_of_tomorrow_is_read_without_it() -> None:
-    newer = msgspec.msgpack.encode([1, "r", 1, 0, [_NewerDelta(0, "hi")], "also new"])
+    newer = msgspec.msgpack.encode([1, "r", 1, 0, [_NewerDelta(0, "hi")], False, "also new"])
     assert decode_replies(b"\x91" + newer) == [StreamChunk("r", 1, 0, (SequenceDelta(0, "hi"),))]
 
 

@@ -16,6 +16,7 @@ from headrace.schema.codec import (
     encode_replies,
     encode_task,
 )
+from headrace.schema.control import ControlMessage
 from headrace.schema.events import ReplyItem
 from headrace.schema.task import GenerationTask
 from tests.golden import values, values_v2
@@ -37,10 +38,15 @@ def test_replies_of_version_1_are_what_they_were_with_the_defaults_of_today() ->
 
 
 @pytest.mark.parametrize("index", range(len(values.CONTROLS)))
+def test_a_control_message_of_version_1_is_what_it_was_with_the_defaults_of_today(index: int) -> None:
+    assert decode_control(_golden(f"v1/control-{index}")) == values.CONTROLS[index]
+
+
+@pytest.mark.parametrize("index", range(len(values_v2.CONTROLS)))
 def test_a_control_message(index: int) -> None:
-    golden = _golden(f"v1/control-{index}")
-    assert encode_control(values.CONTROLS[index]) == golden
-    assert decode_control(golden) == values.CONTROLS[index]
+    golden = _golden(f"v2/control-{index}")
+    assert encode_control(values_v2.CONTROLS[index]) == golden
+    assert decode_control(golden) == values_v2.CONTROLS[index]
 
 
 @pytest.mark.parametrize("name", values_v2.TASKS)
@@ -72,8 +78,9 @@ def _fields_that_are_set(value: object) -> Iterator[tuple[type[Struct], str]]:
 def test_the_newest_version_sets_every_field_there_is() -> None:
     there_are = {
         (struct, field.name)
-        for kind in (GenerationTask, ReplyItem)
+        for kind in (GenerationTask, ReplyItem, ControlMessage)
         for struct in structs_in(kind)
         for field in msgspec.structs.fields(struct)
     }
-    assert there_are - set(_fields_that_are_set([*values_v2.TASKS.values(), *values_v2.REPLIES])) == set()
+    values_of_all = [*values_v2.TASKS.values(), *values_v2.REPLIES, *values_v2.CONTROLS]
+    assert there_are - set(_fields_that_are_set(values_of_all)) == set()

@@ -15,6 +15,7 @@ from headrace.scheduler.attempts import (
 )
 from headrace.scheduler.base import Submission
 from headrace.scheduler.generation import MailboxGeneration
+from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
 from headrace.scheduler.waiting import Ticket, WaitingLines
@@ -30,6 +31,7 @@ from headrace.schema.control import (
 )
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import AttemptQuery, AttemptRunning, GenerationStarted, ReplyItem, StreamChunk
+from headrace.schema.payload import PayloadRef
 from headrace.schema.settings import SchedulerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import SchedulerTransport, TransportUnavailableError
@@ -51,6 +53,7 @@ class _Entry(Struct):
     ticket: Ticket | None
     gap_timer: asyncio.TimerHandle | None = None
     confirmation: Confirmation | None = None
+    payload: PayloadRef | None = None
 
     def end_timers(self) -> None:
         self.timer.cancel()
@@ -70,6 +73,7 @@ class Scheduler:
         observers: who gets the facts.
         clock: Unix seconds.
         gap_seconds: how long a worker has to tell again what did not arrive.
+        large: moves requests that are too large for the broker; None sends all of them through it.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class Scheduler:
         observers: Sequence[SchedulerObserver] = (),
         clock: Callable[[], float] = time.time,
         gap_seconds: float = GAP_SECONDS,
+        large: LargeRequests | None = None,
     ) -> None:
         self._transport = transport
         self._models = models
@@ -88,6 +93,7 @@ class Scheduler:
         self._observers = observers
         self._clock = clock
         self._gap_seconds = gap_seconds
+        self._large = large
         self._entries: dict[str, _Entry] = {}
         self._waiting = WaitingLines()
         self._is_closing = False
@@ -102,6 +108,8 @@ class Scheduler:
     async def start(self) -> None:
         """Begin to connect."""
         await self._transport.start(self)
+        if self._large is not None:
+            self._large.start()
 
     async def check(self) -> None:
         """Raise `broker_unavailable`, with the reason, unless a request could be accepted now."""
@@ -135,7 +143,13 @@ class Scheduler:
             request=request,
             deployment="" if deployment == request.model else deployment,
         )
-        return self._open(task)
+        if self._large is not None:
+            task = await self._large.move(task)
+        try:
+            return self._open(task)
+        except BaseException:
+            self._discard_payload(task.payload)
+            raise
 
     async def _wait_first_connection(self, seconds: float) -> None:
         """Wait for a broker that was never there: where none ever was, it may not be worth waiting for longer."""
@@ -167,7 +181,9 @@ class Scheduler:
         # Kept by the transport while the broker is away: it is not waited for without end.
         loop.call_later(self._settings.publish_wait_seconds, self._give_up_unsent, task.request_id)
         ticket = self._waiting.enter(mailbox, priority=task.priority, asked=task.request.output.queue_position)
-        self._entries[task.request_id] = _Entry(mailbox, task.deadline, task.submitted_at, timer, ticket)
+        self._entries[task.request_id] = _Entry(
+            mailbox, task.deadline, task.submitted_at, timer, ticket, payload=task.payload
+        )
         for observer in self._observers:
             observer.generation_accepted(mailbox.model)
         return MailboxGeneration(mailbox, self.cancel)
@@ -339,6 +355,7 @@ class Scheduler:
             return
         entry.end_timers()
         self._transport.withdraw_task(mailbox.request_id)
+        self._discard_payload(entry.payload)
         if entry.ticket is not None:
             self._end_wait(entry, entry.ticket)
         fact = GenerationEnded(
@@ -352,6 +369,10 @@ class Scheduler:
         for observer in self._observers:
             observer.generation_ended(fact)
 
+    def _discard_payload(self, ref: PayloadRef | None) -> None:
+        if ref is not None and self._large is not None:
+            self._large.discard(ref)
+
     def end_all(self, code: ErrorCode, message: str) -> None:
         """Refuse new requests, and give every stream that still runs its terminal event."""
         self._is_closing = True
@@ -362,3 +383,5 @@ class Scheduler:
         """Refuse new requests, cancel those still running, and close the transport."""
         self.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
         await self._transport.close()
+        if self._large is not None:
+            await self._large.close()

@@ -6,6 +6,7 @@ import msgspec
 
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import ReplyItem
+from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import GenerationTask
 
 
@@ -15,6 +16,7 @@ class CodecError(ValueError):
 
 _encoder = msgspec.msgpack.Encoder()
 _task_decoder = msgspec.msgpack.Decoder(GenerationTask)
+_request_decoder = msgspec.msgpack.Decoder(ChatCompletionRequest)
 _replies_decoder = msgspec.msgpack.Decoder(list[ReplyItem])
 _control_decoder = msgspec.msgpack.Decoder(ControlMessage)
 
@@ -41,6 +43,30 @@ def decode_task(data: bytes) -> GenerationTask:
         return _task_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CodecError(f"not a generation task: {error}") from None
+
+
+def encode_request(request: ChatCompletionRequest) -> bytes:
+    """Encode a request for the object store.
+
+    Raises:
+        CodecError: a provider extension holds an integer of more than 64 bits.
+    """
+    try:
+        return _encoder.encode(request)
+    except OverflowError:
+        raise CodecError("an integer of more than 64 bits can't be sent") from None
+
+
+def decode_request(data: bytes) -> ChatCompletionRequest:
+    """Decode a request.
+
+    Raises:
+        CodecError: the bytes are no request.
+    """
+    try:
+        return _request_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"not a request: {error}") from None
 
 
 def encode_replies(items: Sequence[ReplyItem]) -> bytes:

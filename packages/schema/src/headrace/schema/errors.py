@@ -33,6 +33,7 @@ class ErrorCode(StrEnum):
     ENGINE_DEAD = "engine_dead"
     ENGINE_ERROR = "engine_error"
     STREAM_BROKEN = "stream_broken"
+    PAYLOAD_LOST = "payload_lost"
     SHUTTING_DOWN = "shutting_down"
     INTERNAL_ERROR = "internal_error"
 
@@ -65,6 +66,7 @@ ERROR_TABLE: dict[ErrorCode, ErrorAnswer] = {
     ErrorCode.ENGINE_DEAD: ErrorAnswer(503, retryable=True, log_level="error"),
     ErrorCode.ENGINE_ERROR: ErrorAnswer(500, retryable=True, log_level="error"),
     ErrorCode.STREAM_BROKEN: ErrorAnswer(502, retryable=True, log_level="error"),
+    ErrorCode.PAYLOAD_LOST: ErrorAnswer(502, retryable=True, log_level="error"),
     ErrorCode.SHUTTING_DOWN: ErrorAnswer(503, retryable=True, log_level="warning"),
     ErrorCode.INTERNAL_ERROR: ErrorAnswer(500, retryable=True, log_level="error"),
 }

@@ -16,4 +16,4 @@ class PayloadRef(Struct, frozen=True, kw_only=True):
 
     key: Annotated[str, Meta(min_length=1, max_length=512)]
     size_bytes: Annotated[int, Meta(ge=0)]
-    sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    sha256: str

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from headrace.schema.names import task_queue_name
+from headrace.schema.payload import PayloadRef
 from headrace.schema.request import ChatCompletionRequest
 
 MAX_PRIORITY = 9
@@ -24,6 +25,8 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
         request: what to generate.
         deployment: the model whose workers run it, where that is not `request.model`: an adapter has no workers of its
             own.
+        payload: where the whole request lies, if it is too large for the broker; `request` then lacks its messages,
+            prompts, tools and response format.
         is_repeat: it was published before, and may have arrived: ask the scheduler before it is run.
     """
 
@@ -35,6 +38,7 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     priority: Priority = 5
     deployment: str = ""
     is_repeat: bool = False
+    payload: PayloadRef | None = None
 
     @property
     def queue(self) -> str:

@@ -13,6 +13,7 @@ from typing import Literal
 import structlog
 from msgspec import structs
 
+from headrace.schema.codec import CodecError, decode_request
 from headrace.schema.control import (
     AttemptGranted,
     AttemptRefused,
@@ -33,8 +34,10 @@ from headrace.schema.events import (
     Stage,
     Timings,
 )
+from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyWriter, WorkerTransport
+from headrace.transport.objects import PayloadError, PayloadStore
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineJob
 from headrace.worker.engines.best_of import generate_best
 from headrace.worker.observer import GenerationRan, WorkerObserver
@@ -85,6 +88,7 @@ class Execution:
         worker_id: who we are.
         observers: who gets the facts.
         clock: Unix seconds.
+        payloads: where large requests lie; None where there is no object store.
     """
 
     def __init__(
@@ -95,12 +99,14 @@ class Execution:
         worker_id: str,
         observers: Sequence[WorkerObserver] = (),
         clock: Callable[[], float] = time.time,
+        payloads: PayloadStore | None = None,
     ) -> None:
         self._engine = engine
         self._transport = transport
         self._worker_id = worker_id
         self._observers = observers
         self._clock = clock
+        self._payloads = payloads
         self._runs: dict[str, _Run] = {}
         self._questions: dict[str, asyncio.Future[AttemptGranted | AttemptRefused]] = {}
         self._cancelled = Tombstones(clock)
@@ -194,11 +200,12 @@ class Execution:
     async def _stream(self, run: _Run, writer: ReplyWriter, told: tuple[ToldSequence, ...]) -> None:
         task = run.task
         # Tokens are told whether the client asked for them or not: with them another worker can go on.
-        output = structs.replace(task.request.output, token_ids=True)
+        whole = await self._load_request(task)
+        output = structs.replace(whole.output, token_ids=True)
         job = EngineJob(
             request_id=task.request_id,
             worker_id=self._worker_id,
-            request=structs.replace(task.request, output=output),
+            request=structs.replace(whole, output=output),
             priority=task.priority,
             told=told,
         )
@@ -209,6 +216,22 @@ class Execution:
                 if isinstance(events[-1], GenerationFinished):
                     events[-1] = self._finish(run, events[-1])
                 writer.write(events)
+
+    async def _load_request(self, task: GenerationTask) -> ChatCompletionRequest:
+        """Return the whole request, out of the object store where it lies there.
+
+        Raises:
+            HeadraceError: `payload_lost`.
+        """
+        if task.payload is None:
+            return task.request
+        if self._payloads is None:
+            message = "a large request lies in an object store that this worker does not know: set objects.url"
+            raise HeadraceError(ErrorCode.PAYLOAD_LOST, message)
+        try:
+            return decode_request(await self._payloads.load(task.payload))
+        except (PayloadError, CodecError) as error:
+            raise HeadraceError(ErrorCode.PAYLOAD_LOST, str(error)) from None
 
     def _finish(self, run: _Run, event: GenerationFinished) -> Event:
         now = self._clock()

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from headrace.schema.names import task_queue_name
 from headrace.transport.base import WorkerTransport
+from headrace.transport.objects import PayloadStore
 from headrace.worker.actor import declare_generate_actor
 from headrace.worker.engines.base import Engine, EngineDeadError
 from headrace.worker.execution import Execution
@@ -40,6 +41,7 @@ class Replica:
         identity: who we are.
         drain_seconds: how long running generations may go on after the stop.
         observers: who gets the facts.
+        payloads: where large requests lie; None where there is no object store.
     """
 
     def __init__(
@@ -50,12 +52,16 @@ class Replica:
         identity: ReplicaIdentity,
         drain_seconds: float,
         observers: Sequence[WorkerObserver] = (),
+        payloads: PayloadStore | None = None,
     ) -> None:
         self._engine = engine
         self._transport = transport
         self._identity = identity
         self._drain_seconds = drain_seconds
-        self._execution = Execution(engine, transport, worker_id=identity.worker_id, observers=observers)
+        self._payloads = payloads
+        self._execution = Execution(
+            engine, transport, worker_id=identity.worker_id, observers=observers, payloads=payloads
+        )
         self._engine_died = asyncio.Event()
         self.ready = asyncio.Event()
         self._ended = asyncio.Event()
@@ -94,6 +100,8 @@ class Replica:
             self._ended.set()
             await self._engine.close()
             await self._transport.close()
+            if self._payloads is not None:
+                await self._payloads.close()
         if self._engine_died.is_set():
             raise EngineDeadError(f"the engine of {model} died")
 

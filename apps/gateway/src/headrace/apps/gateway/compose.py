@@ -17,11 +17,13 @@ from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, stop_serve
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
 from headrace.gateway.metrics import GatewayMetrics
+from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings, SettingsError, served_names
 from headrace.transport.base import SchedulerTransport
+from headrace.transport.objects import open_payloads
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport
 from headrace.transport.redis import RedisProbe, RedisRelay
 
@@ -75,6 +77,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         models=served_names(settings.models),
         settings=settings.scheduler,
         observers=[SchedulerMetrics(registry)],
+        large=_open_large(settings),
     )
     draining = Draining()
     checks = {"broker": scheduler.check}
@@ -99,6 +102,14 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         registry=registry,
         redis=redis,
     )
+
+
+def _open_large(settings: Settings) -> LargeRequests | None:
+    try:
+        payloads = open_payloads(settings.objects)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
+    return None if payloads is None else LargeRequests(payloads, settings.objects)
 
 
 def _connect_redis(settings: Settings) -> RedisProbe | None:

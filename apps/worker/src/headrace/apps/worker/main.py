@@ -16,6 +16,7 @@ from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
 from headrace.schema.settings import Settings, SettingsError
+from headrace.transport.objects import check_objects_url, open_payloads
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport, check_url
 from headrace.transport.redis import RedisRelay, check_redis_url
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
@@ -75,6 +76,7 @@ def _require_broker(settings: Settings) -> None:
     try:
         check_url(settings.broker)
         check_redis_url(settings.redis)
+        check_objects_url(settings.objects)
     except ValueError as error:
         raise SettingsError([str(error)]) from None
 
@@ -104,7 +106,12 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         settings.broker, consumer_priority=settings.worker.consumer_priority, relay=relay
     )
     replica = Replica(
-        engine, transport, identity=identity, drain_seconds=settings.worker.drain_seconds, observers=observers
+        engine,
+        transport,
+        identity=identity,
+        drain_seconds=settings.worker.drain_seconds,
+        observers=observers,
+        payloads=open_payloads(settings.objects),
     )
     with stop_on_signals() as stop:
         await replica.run(stop)

@@ -104,6 +104,24 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     )
 
 
+class ObjectSettings(Struct, frozen=True, kw_only=True):
+    """The object store, for what is too large for the broker."""
+
+    url: Annotated[
+        str,
+        Meta(
+            description="`s3://BUCKET/FOLDER`, or a folder that gateways and workers share; empty for none: everything "
+            "travels through the broker then. Credentials of S3 come from its own variables (`AWS_…`)."
+        ),
+    ] = ""
+    threshold_bytes: Annotated[
+        int, Meta(ge=1024, description="A larger request travels through the object store, in bytes.")
+    ] = 128 * 1024
+    expire_seconds: Annotated[
+        Seconds, Meta(description="What a process that died has left there is removed after this time.")
+    ] = 86400.0
+
+
 class SchedulerSettings(Struct, frozen=True, kw_only=True):
     """From a request to a task."""
 
@@ -278,6 +296,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     broker: BrokerSettings = BrokerSettings()
     redis: RedisSettings = RedisSettings()
+    objects: ObjectSettings = ObjectSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     worker: WorkerSettings = WorkerSettings()
     engine: EngineSettings = EngineSettings()

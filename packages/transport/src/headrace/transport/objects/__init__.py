@@ -2,8 +2,8 @@
 
 from headrace.transport.objects.base import ObjectMissingError, ObjectStore, ObjectStoreError
 from headrace.transport.objects.file import FileObjectStore
+from headrace.transport.objects.open import check_objects_url, open_payloads
 from headrace.transport.objects.payloads import PayloadError, PayloadStore
-from headrace.transport.objects.s3 import S3ObjectStore
 
 __all__ = [
     "FileObjectStore",
@@ -12,5 +12,6 @@ __all__ = [
     "ObjectStoreError",
     "PayloadError",
     "PayloadStore",
-    "S3ObjectStore",
+    "check_objects_url",
+    "open_payloads",
 ]
