@@ -8,10 +8,11 @@ import pika
 from dramatiq.broker import Consumer, MessageProxy
 
 from headrace.schema.names import dead_letter_queue_name, task_queue_name
-from headrace.schema.settings import BrokerSettings
+from headrace.schema.settings import BrokerSettings, RedisSettings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport, RabbitmqWorkerTransport, build_parameters
+from headrace.transport.redis import RedisRelay
 from tests.support.recorders import WAIT_SECONDS, ControlRecorder, ReplyRecorder
 from tests.support.values import fresh_name
 
@@ -46,14 +47,20 @@ class MemoryHarness:
 
 
 class RabbitmqHarness:
-    def __init__(self, settings: BrokerSettings) -> None:
+    def __init__(self, settings: BrokerSettings, redis: RedisSettings | None = None) -> None:
         self._settings = settings
+        self._redis = redis
+
+    def _relay(self) -> RedisRelay | None:
+        return None if self._redis is None else RedisRelay(self._redis)
 
     def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport:
-        return RabbitmqSchedulerTransport(self._settings, replica_id=fresh_name("replica"), models=models)
+        return RabbitmqSchedulerTransport(
+            self._settings, replica_id=fresh_name("replica"), models=models, relay=self._relay()
+        )
 
     def worker_side(self) -> WorkerTransport:
-        return RabbitmqWorkerTransport(self._settings)
+        return RabbitmqWorkerTransport(self._settings, relay=self._relay())
 
     def put_raw(self, model: str, body: bytes) -> None:
         with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:

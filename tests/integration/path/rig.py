@@ -103,9 +103,18 @@ class Rig:
         return worker
 
     async def submit(
-        self, prompt: str = "Hello", *, priority: int | None = None, seconds: float = 30.0, n: int = 1, **scripted: Any
+        self,
+        prompt: str = "Hello",
+        *,
+        priority: int | None = None,
+        seconds: float = 30.0,
+        n: int = 1,
+        seed: int | None = None,
+        **scripted: Any,
     ) -> Generation:
-        parameters = GenerationParameters(n=n, provider_extensions={"scripted": scripted} if scripted else {})
+        parameters = GenerationParameters(
+            n=n, seed=seed, provider_extensions={"scripted": scripted} if scripted else {}
+        )
         submission = Submission(
             request_id=fresh_name("gen"),
             request=make_request(self.model, prompt, parameters),
