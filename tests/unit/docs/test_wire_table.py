@@ -8,10 +8,11 @@ import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
-from headrace.schema.control import ControlMessage
+from headrace.schema.control import ControlMessage, ToldSequence
 from headrace.schema.events import Event, FinishReason, ReplyItem, Stage, Timings, TokenLogprob, ToolCallDelta, Usage
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
+    REPLY_EXCHANGE,
     control_queue_name,
     dead_letter_queue_name,
     model_control_key,
@@ -29,6 +30,7 @@ FAMILIES: dict[str, tuple[type[Struct], ...]] = {
     "Events": get_args(Event),
     "Inside events": (Usage, Timings, TokenLogprob, ToolCallDelta),
     "Control": get_args(ControlMessage),
+    "Inside control": (ToldSequence,),
 }
 _NO_TAG = "none"
 _NAMES = {repr(Event): "Event", repr(FinishReason): "FinishReason", repr(Stage): "Stage"}
@@ -98,6 +100,8 @@ def test_names(page: str) -> None:
     assert shown == {
         "task queue": f"`{task_queue_name('M')}`",
         "dead-letter queue": f"`{dead_letter_queue_name('M')}`",
+        "reply exchange": f"`{REPLY_EXCHANGE}`",
+        "routing key of a replica's replies": "`R`",
         "reply queue": "`{}`".format(reply_queue_name("R", 7).replace("7", "E")),
         "control exchange": f"`{CONTROL_EXCHANGE}`",
         "control queue": f"`{control_queue_name('W')}`",
