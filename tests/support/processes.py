@@ -61,7 +61,7 @@ class Process:
 class Deployment:
     """Gateways and workers of one broker."""
 
-    def __init__(self, node: RabbitMqNode, folder: Path, stack: ExitStack) -> None:
+    def __init__(self, node: RabbitMqNode, folder: Path, stack: ExitStack, *, redis_url: str) -> None:
         self._folder = folder
         self._stack = stack
         (folder / "script.toml").write_text(SCRIPT)
@@ -73,6 +73,7 @@ class Deployment:
                 "HEADRACE_BROKER_USERNAME": node.username,
                 "HEADRACE_BROKER_PASSWORD": node.password,
                 "HEADRACE_BROKER_RECONNECT_SECONDS": "0.3",
+                "HEADRACE_REDIS_URL": redis_url,
                 "HEADRACE_GATEWAY_PORT": str(self.port),
                 "HEADRACE_ENGINE_KIND": "scripted",
                 "HEADRACE_ENGINE_SCRIPT": "script.toml",
@@ -127,6 +128,6 @@ def body_for(text: str, **fields: object) -> dict[str, object]:
 
 
 @contextmanager
-def deployment(node: RabbitMqNode, folder: Path) -> Generator[Deployment]:
+def deployment(node: RabbitMqNode, folder: Path, *, redis_url: str = "") -> Generator[Deployment]:
     with ExitStack() as stack:
-        yield Deployment(node, folder, stack)
+        yield Deployment(node, folder, stack, redis_url=redis_url)

@@ -1,0 +1,1 @@
+"""Requests while things break: `just chaos`."""

@@ -1,0 +1,145 @@
+"""One client's request, read to its end, and what is to be said of the answer.
+
+The scripted engine's words are known beforehand, so each answer is compared word by word.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from typing import Any, Literal
+
+import httpx
+import msgspec
+from msgspec import Struct
+
+from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
+
+Verdict = Literal["whole", "lost", "doubled", "reordered", "hung", "miscounted"]
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What to ask.
+
+    Attributes:
+        number: of the request.
+        tokens: that each sequence says.
+        sequences: how many.
+        seed: chooses the words.
+        timeout_seconds: after which an answer counts as hung.
+    """
+
+    number: int
+    tokens: int
+    sequences: int
+    seed: int
+    timeout_seconds: float
+
+    def body(self, model: str) -> dict[str, Any]:
+        """Return the body of a native request."""
+        return {
+            "model": model,
+            "messages": [{"role": "user", "content": f"chaos {self.number}"}],
+            "stream": True,
+            "output": {"usage": True, "token_ids": self.number % 2 == 0},
+            "generation_parameters": {
+                "n": self.sequences,
+                "seed": self.seed,
+                "provider_extensions": {"scripted": {"tokens": self.tokens}},
+            },
+        }
+
+    def words(self, index: int) -> tuple[str, ...]:
+        """Return what sequence `index` must say."""
+        return generate_tokens(self.tokens, (self.seed + index) % len(WORDS))
+
+
+class Answer(Struct, kw_only=True):
+    """What came back.
+
+    Attributes:
+        texts: of each sequence.
+        kinds: how often each event came, by its type and sequence.
+        output_tokens: as the usage says.
+        failure: the code of a failure.
+        longest_gap_seconds: between two frames with text.
+        is_hung: no end came in time.
+    """
+
+    texts: dict[int, str] = {}
+    kinds: Counter[tuple[str, int]] = msgspec.field(default_factory=Counter[tuple[str, int]])
+    output_tokens: int | None = None
+    failure: str | None = None
+    longest_gap_seconds: float = 0.0
+    is_hung: bool = False
+
+    def take(self, event: dict[str, Any]) -> None:
+        """Add an event of the stream."""
+        kind, index = event["type"], event.get("index", -1)
+        if kind == "sequence_delta":
+            self.texts[index] = self.texts.get(index, "") + event["text"]
+            return
+        self.kinds[kind, index] += 1
+        if kind == "generation_finished":
+            self.output_tokens = event["usage"]["output_tokens"]
+        elif kind == "generation_failed":
+            self.failure = event["error"]["code"]
+
+
+async def ask(client: httpx.AsyncClient, address: str, order: Order, *, model: str) -> Answer:
+    """Ask, and read the answer to its end."""
+    answer = Answer()
+    try:
+        async with asyncio.timeout(order.timeout_seconds):
+            await _read(client, address, order.body(model), answer)
+    except TimeoutError:
+        answer.is_hung = True
+    except httpx.HTTPError as error:
+        answer.failure = type(error).__name__
+    return answer
+
+
+async def _read(client: httpx.AsyncClient, address: str, body: dict[str, Any], answer: Answer) -> None:
+    last = time.monotonic()
+    async with client.stream("POST", f"{address}/v1/generations", json=body) as response:
+        if response.status_code != 200:
+            answer.failure = f"status {response.status_code}"
+            return
+        async for events in _frames(response):
+            now = time.monotonic()
+            if any(event["type"] == "sequence_delta" for event in events):
+                if answer.texts:
+                    answer.longest_gap_seconds = max(answer.longest_gap_seconds, now - last)
+                last = now
+            for event in events:
+                answer.take(event)
+
+
+async def _frames(response: httpx.Response) -> AsyncGenerator[list[dict[str, Any]]]:
+    async for line in response.aiter_lines():
+        if line.startswith("data: "):
+            yield msgspec.json.decode(line.removeprefix("data: "))["events"]
+
+
+def judge(order: Order, answer: Answer) -> Verdict:
+    """Say what is wrong with an answer, if anything is."""
+    if answer.is_hung:
+        return "hung"
+    if answer.failure is not None or answer.output_tokens is None:
+        return "lost"
+    verdicts = [_judge_text(order.words(index), answer.texts.get(index, "")) for index in range(order.sequences)]
+    for verdict in verdicts:
+        if verdict != "whole":
+            return verdict
+    if any(count > 1 for count in answer.kinds.values()):
+        return "doubled"
+    return "whole" if answer.output_tokens == order.tokens * order.sequences else "miscounted"
+
+
+def _judge_text(words: Sequence[str], text: str) -> Verdict:
+    expected = "".join(words)
+    if text == expected:
+        return "whole"
+    if len(text) > len(expected):
+        return "doubled"
+    return "reordered" if sorted(text) == sorted(expected) else "lost"
