@@ -21,9 +21,10 @@ _OWNED = {
     "max_num_seqs": "slots",
     "max_model_len": "max_model_tokens",
     "kv_cache_memory_bytes": "kv_cache_bytes",
+    "reasoning_parser": "reasoning_parser",
 }
 # Arguments that the worker relies on.
-_FIXED = frozenset({"scheduling_policy", "stream_interval", "runner"})
+_FIXED = frozenset({"scheduling_policy", "stream_interval", "runner", "structured_outputs_config"})
 
 
 class Machine(Struct, frozen=True, kw_only=True):
@@ -70,6 +71,10 @@ def engine_arguments(
     }
     if model.task == "embed":
         arguments["runner"] = "pooling"
+    else:
+        # Left to itself, the engine's process takes whichever backend the first request happened to need, and runs all
+        # others with it; this one has every kind of constraint that we write.
+        arguments["structured_outputs_config"] = {"backend": "xgrammar"}
     if machine.is_cpu:
         # Compiled without triton, vLLM on a CPU gave unrelated text at temperature 0.
         arguments["enforce_eager"] = True
