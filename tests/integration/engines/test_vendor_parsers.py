@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from headrace.models import write_tiny_model
+from headrace.schema.settings import EngineSettings, ModelSettings
 from headrace.schema.tools import Tool
 from headrace.worker.engines.base import EngineSetupError
+from headrace.worker.engines.build import build_engine
 from headrace.worker.engines.vllm.reading.base import CallIds
 from headrace.worker.engines.vllm.reading.parsed import ParsedReader, ReadingRules
 from tests.support.thinking import BEGIN, END, token_of, write_thinking_model
@@ -22,10 +25,11 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
 ]
 
+CITY = {"type": "object", "properties": {"city": {"type": "string"}, "n": {"type": "integer"}}}
 TOOLS = (
-    Tool(name="get_weather", parameters={"type": "object", "properties": {"city": {"type": "string"}, "n": {"type": "integer"}}}),
+    Tool(name="get_weather", parameters=CITY),
     Tool(name="get_time", parameters={"type": "object", "properties": {}}),
-)  # fmt: skip
+)
 PARIS = {"city": 'Pa"ris {', "n": 3}
 CALLS = [("get_weather", PARIS), ("get_time", {})]
 
@@ -39,10 +43,6 @@ TEXTS = {
         "Let me see.\n",
         f'<tool_call>\n{{"name": "get_weather", "arguments": {to_json(PARIS)}}}\n</tool_call>\n'
         '<tool_call>\n{"name": "get_time", "arguments": {}}\n</tool_call>',
-    ),
-    "llama3_json": (
-        "",
-        f'{{"name": "get_weather", "parameters": {to_json(PARIS)}}}; {{"name": "get_time", "parameters": {{}}}}',
     ),
     "granite4": (
         "Well. ",
@@ -84,13 +84,12 @@ def open_reader(model_config: Any, *, parser: str, reasoning: str = "", prompt: 
 def read_in_pieces(
     model_config: Any, reader: ParsedReader, text: str, places: Sequence[int]
 ) -> tuple[str, str, list[Any]]:
+    """Read a text that is cut after some of its tokens, which mostly are single letters."""
     tokenizer = _tokenizer_of(model_config)
-    edges = [0, *sorted(place % (len(text) + 1) for place in places), len(text)]
-    pieces = [text[begin:end] for begin, end in pairwise(edges)]
-    said = [
-        reader.read(piece, tokenizer.encode(piece, add_special_tokens=False), is_last=i == len(pieces) - 1)
-        for i, piece in enumerate(pieces)
-    ]
+    tokens: list[int] = tokenizer.encode(text, add_special_tokens=False)
+    edges = [0, *sorted({1 + place % len(tokens) for place in places} - {len(tokens)}), len(tokens)]
+    pieces = [tokens[begin:end] for begin, end in pairwise(edges)]
+    said = [reader.read(tokenizer.decode(piece), piece, is_last=i == len(pieces) - 1) for i, piece in enumerate(pieces)]
     calls: dict[int, list[str]] = {}
     for call in (call for piece in said for call in piece.calls):
         entry = calls.setdefault(call.index, ["", ""])
@@ -156,8 +155,29 @@ def test_no_thoughts_after_a_prompt_that_has_ended_them(model_config: Any, folde
     assert read_in_pieces(model_config, reader, "Just this", [4]) == ("", "Just this", [])
 
 
-def test_an_unknown_parser_is_refused_with_those_there_are(model_config: Any) -> None:
-    with pytest.raises(
-        EngineSetupError, match=r"models\.m\.tool_parser 'x' is no parser of vLLM's; there are .*hermes"
-    ):
-        open_reader(model_config, parser="x")
+@pytest.mark.parametrize(
+    ("more", "reason"),
+    [
+        ({"reasoning_parser": "x"}, "models.m.reasoning_parser 'x' is no parser of vLLM's; there are "),
+        ({"tool_parser": "x"}, "models.m.tool_parser 'x' is no parser of vLLM's; there are "),
+        ({"reasoning_parser": "ernie45", "weights": "tiny"}, "models.m.reasoning_parser 'ernie45' does not go with"),
+        ({"tool_parser": "llama3_json"}, "models.m.tool_parser 'llama3_json' does not go with this model"),
+        ({"engine_options": {"reasoning_parser": "x"}}, "use models.m.reasoning_parser"),
+        ({"engine_options": {"structured_outputs_config": {}}}, "structured_outputs_config can't be changed"),
+    ],
+)
+def test_a_wrong_parser_is_refused_before_the_model_loads(folder: Path, more: dict[str, Any], reason: str) -> None:
+    model = ModelSettings(**{"weights": "tiny:random", "max_model_tokens": 512} | more)
+    engine = EngineSettings(kind="vllm", cpu_threads=1)
+    weights = write_tiny_model(folder.parent / "tiny") if more.get("weights") else folder
+    with pytest.raises(EngineSetupError) as caught:
+        build_engine(model, name="m", engine=engine, weights=weights, script_text=None)
+    assert reason in str(caught.value)
+
+
+def test_a_parser_that_was_only_guessed_gives_way(model_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    tokenizer = _tokenizer_of(model_config)
+    monkeypatch.setattr(tokenizer, "chat_template", "{% if tools %}<|python_tag|>{% endif %}")
+    reader = open_reader(model_config, parser="auto")
+    text, calls = TEXTS["hermes"]
+    assert read_in_pieces(model_config, reader, text + calls, [5])[2] == CALLS

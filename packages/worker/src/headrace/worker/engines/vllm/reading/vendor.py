@@ -18,7 +18,7 @@ from headrace.worker.engines.base import EngineSetupError
 from headrace.worker.engines.vllm.prompt.conversation import write_tools
 from headrace.worker.engines.vllm.prompt.renderer import find_template
 from headrace.worker.engines.vllm.prompt.told_tools import template_knows_tools
-from headrace.worker.engines.vllm.reading.choice import AUTO, choose_tool_parser
+from headrace.worker.engines.vllm.reading.choice import AUTO, FALLBACK, choose_tool_parser
 from headrace.worker.engines.vllm.reading.parsed import CallPiece, Parsed, Parser
 
 _log = structlog.get_logger("headrace.engine")
@@ -73,20 +73,37 @@ class VendorParsers:
     def __init__(self, model_config: Any, names: ParserNames) -> None:
         self._model_config = model_config
         self._tokenizer: Any = cached_tokenizer_from_config(model_config=model_config)
-        template = find_template(self._tokenizer)
-        chosen = choose_tool_parser(names.tool_parser, template if template_knows_tools(template) else None)
-        self.tool_parser = chosen
-        self._reasoning_parser = names.reasoning_parser
         self._classes: dict[tuple[bool, bool], Any] = {}
-        _check_name(f"models.{names.model}.tool_parser", chosen, ToolParserManager.list_registered())
+        self._reasoning_parser = names.reasoning_parser
+        self._reasoner: Any = None
+        self.tool_parser = self._choose_tool_parser(names)
         if names.reasoning_parser:
             setting = f"models.{names.model}.reasoning_parser"
             _check_name(setting, names.reasoning_parser, ReasoningParserManager.list_registered())
-            try:
-                self._reasoner: Any = self._class_for(tools=False, reasoning=True)(self._tokenizer).reasoning_parser
-            except Exception as error:
-                message = f"{setting} {names.reasoning_parser!r} does not go with this model: {error}"
-                raise EngineSetupError(message) from error
+            self._reasoner = self._try_out(
+                setting, names.reasoning_parser, tools=False, reasoning=True
+            ).reasoning_parser
+
+    def _choose_tool_parser(self, names: ParserNames) -> str:
+        setting, template = f"models.{names.model}.tool_parser", find_template(self._tokenizer)
+        chosen = choose_tool_parser(names.tool_parser, template if template_knows_tools(template) else None)
+        _check_name(setting, chosen, ToolParserManager.list_registered())
+        self.tool_parser = chosen
+        try:
+            self._try_out(setting, chosen, tools=True, reasoning=False)
+        except EngineSetupError as error:
+            if names.tool_parser != AUTO:
+                raise
+            _log.warning("tool parser not used", parser=chosen, reason=str(error), instead=FALLBACK)
+            self._classes.clear()
+            return FALLBACK
+        return chosen
+
+    def _try_out(self, setting: str, parser: str, *, tools: bool, reasoning: bool) -> Any:
+        try:
+            return self._class_for(tools=tools, reasoning=reasoning)(self._tokenizer)
+        except Exception as error:
+            raise EngineSetupError(f"{setting} {parser!r} does not go with this model: {error}") from error
 
     @property
     def has_reasoning(self) -> bool:
