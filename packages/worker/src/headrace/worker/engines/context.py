@@ -3,13 +3,16 @@
 from headrace.schema.errors import ErrorCode, HeadraceError
 
 
-def output_budget(*, input_tokens: int, max_tokens: int | None, max_model_tokens: int) -> int:
+def output_budget(
+    *, input_tokens: int, max_tokens: int | None, max_model_tokens: int, prompt_param: str = "messages"
+) -> int:
     """Return how many tokens a sequence may have.
 
     Args:
         input_tokens: tokens of the prompt.
         max_tokens: what the request asks for; None is what the context leaves.
         max_model_tokens: the context, prompt and output together.
+        prompt_param: the field that the prompt comes from.
 
     Raises:
         HeadraceError: `context_length_exceeded`, with both numbers.
@@ -19,8 +22,8 @@ def output_budget(*, input_tokens: int, max_tokens: int | None, max_model_tokens
         raise HeadraceError(
             ErrorCode.CONTEXT_LENGTH_EXCEEDED,
             f"the prompt has {input_tokens} tokens, which leaves no room in this model's context of "
-            f"{max_model_tokens} tokens for prompt and answer together; shorten the messages",
-            param="messages",
+            f"{max_model_tokens} tokens for prompt and answer together; shorten the {_plain(prompt_param)}",
+            param=prompt_param,
         )
     if max_tokens is None:
         return room
@@ -32,3 +35,7 @@ def output_budget(*, input_tokens: int, max_tokens: int | None, max_model_tokens
             param="generation_parameters.max_tokens",
         )
     return max_tokens
+
+
+def _plain(param: str) -> str:
+    return "messages" if param == "messages" else "prompt"

@@ -1,11 +1,8 @@
 """The engine that runs a model on vLLM."""
 
-import asyncio
 import time
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from functools import partial
-from typing import Any
 
 import structlog
 
@@ -15,20 +12,15 @@ from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest, GenerationParameters
 from headrace.schema.task import MAX_PRIORITY
 from headrace.worker.engines.base import EngineDeadError, EngineJob
-from headrace.worker.engines.context import output_budget
-from headrace.worker.engines.extensions import read_extension
-from headrace.worker.engines.vllm.beam.opening import BeamTask
-from headrace.worker.engines.vllm.beam.runner import BeamRun
-from headrace.worker.engines.vllm.beam.steps import VllmSteps
-from headrace.worker.engines.vllm.fold import EventFold, StepOutput
-from headrace.worker.engines.vllm.library import OutputQueue, RenderedPrompt, VllmLibrary
-from headrace.worker.engines.vllm.sampling import (
-    KIND,
-    VllmExtension,
-    effective_max_tokens,
-    engine_priority,
-    sampling_arguments,
-)
+from headrace.worker.engines.vllm.continuing.plan import Continuation, continue_plan
+from headrace.worker.engines.vllm.fold import EventFold
+from headrace.worker.engines.vllm.library import VllmLibrary
+from headrace.worker.engines.vllm.life import EngineLife
+from headrace.worker.engines.vllm.plan import JobPlan
+from headrace.worker.engines.vllm.planner import JobPlanner
+from headrace.worker.engines.vllm.run import SampleRun
+from headrace.worker.engines.vllm.sampling import KIND, engine_priority
+from headrace.worker.engines.vllm.search_run import SearchRun, begin_search
 
 _log = structlog.get_logger("headrace.engine")
 
@@ -51,9 +43,8 @@ class VllmEngine:
         self._name = name
         self._slots = slots
         self._began_at = began_at
-        self._queues: set[OutputQueue] = set()
-        self._closed = False
-        self._dead = asyncio.Event()
+        self._planner = JobPlanner(library)
+        self._life = EngineLife(name, KIND)
 
     @property
     def slots(self) -> int:
@@ -78,103 +69,65 @@ class VllmEngine:
         except HeadraceError as error:
             raise EngineDeadError(f"the model {self._name} can't answer a first message: {error.message}") from error
         await self._library.load_adapters()
-        self._library.on_death(self._note_death)
+        self._library.on_death(self._life.note_death)
         _log.info("engine started", model=self._name, kind=KIND, seconds=round(time.monotonic() - self._began_at, 2))
 
     async def generate(self, job: EngineJob) -> AsyncGenerator[list[Event], None]:
         """Run a job; see `Engine.generate`."""
-        self._check_alive()
-        request = job.request
-        parameters = request.generation_parameters
-        extension = read_extension(parameters.provider_extensions, KIND, VllmExtension)
-        prompt = await self._library.render(request.messages, extension.chat_template_kwargs if extension else {})
-        budget = output_budget(
-            input_tokens=prompt.token_count,
-            max_tokens=parameters.max_tokens,
-            max_model_tokens=self._library.max_model_tokens,
+        self._life.check()
+        continuation = self._continue(job, await self._planner.plan(job))
+        plan = continuation.plan
+        self._life.check()
+        fold = EventFold(
+            plan.prompts,
+            [request.unit for request in plan.requests],
+            job.request.output,
+            tokens=self._library.prompts.tokens,
+            make_reader=plan.make_reader,
+            finished_tokens=continuation.finished_tokens,
         )
-        defaults = self._library.defaults
-        arguments = sampling_arguments(
-            parameters,
-            extension,
-            defaults=defaults,
-            max_tokens=effective_max_tokens(parameters, defaults, budget=budget),
-        )
-        fold = EventFold(input_tokens=prompt.token_count, token_ids=request.output.token_ids)
-        self._check_alive()
-        if parameters.beam_search is not None:
-            search = await self._beam_search(job, prompt, arguments)
-            yield [GenerationStarted(job.worker_id, prompt.token_count)]
-            async with aclosing(search.outputs()) as outputs:
-                async for output in outputs:
-                    if events := fold.read(output):
-                        yield events
-            return
-        queue = await self._library.submit(
-            prompt,
-            arguments,
-            request_id=job.request_id,
-            priority=engine_priority(job.priority),
-            model=job.request.model,
-        )
-        self._queues.add(queue)
+        run = await self._begin(job, plan) if plan.requests else None
         try:
-            yield [GenerationStarted(job.worker_id, prompt.token_count)]
-            while not fold.is_finished:
-                if events := fold.read(await self._next_output(queue)):
-                    yield events
+            yield [GenerationStarted(job.worker_id, plan.input_tokens)]
+            if echoes := fold.begin():
+                yield echoes
+            if run is None:
+                yield fold.end_without_engine()
+                return
+            for number, step in continuation.steps.items():
+                yield fold.read(number, step)
+            async with aclosing(run.outputs()) as outputs:
+                async for number, output in outputs:
+                    if events := fold.read(number, output):
+                        yield events
         finally:
-            self._queues.discard(queue)
-            if not fold.is_finished and not self._closed:
-                await self._library.abort(queue)
-
-    async def _beam_search(self, job: EngineJob, prompt: RenderedPrompt, arguments: dict[str, Any]) -> BeamRun:
-        """Return a search for the likeliest answers to a prompt; its outputs have the form of vLLM's own."""
-        request, library = job.request, self._library
-        steps = VllmSteps(
-            prompt,
-            job.request_id,
-            submit=partial(library.submit, priority=engine_priority(job.priority), model=request.model),
-            read=self._next_output,
-            abort=library.abort_all,
-            queues=self._queues,
-        )
-        task = BeamTask(
-            request_id=job.request_id,
-            prompt_token_ids=list(prompt.content["prompt_token_ids"]),
-            parameters=request.generation_parameters,
-            arguments=arguments,
-            top_logprobs=request.output.top_logprobs if request.output.logprobs else None,
-        )
-        return await library.open_search(steps, task)
+            if run is not None and not fold.is_finished:
+                await run.abort()
+            elif run is not None:
+                run.end()
 
     async def wait_dead(self) -> None:
         """Return when the engine's process has died."""
-        await self._dead.wait()
+        await self._life.wait_dead()
 
     async def close(self) -> None:
         """Stop the engine's process; jobs still running end with `EngineDeadError`."""
-        if self._closed:
+        if self._life.is_closed:
             return
-        self._closed = True
-        for queue in self._queues:
-            queue.put(EngineDeadError("the engine was closed"))
+        self._life.end()
         await self._library.close(grace_seconds=_CLOSE_GRACE_SECONDS)
 
-    async def _next_output(self, queue: OutputQueue) -> StepOutput:
-        try:
-            return queue.get_nowait() or await queue.get()
-        except Exception as error:
-            # What a queue raises is told to all requests at once: after that vLLM answers nobody any more.
-            raise EngineDeadError("the engine was closed" if self._closed else "the engine has died") from error
+    def _continue(self, job: EngineJob, plan: JobPlan) -> Continuation:
+        # A beam search is the same once more, and its reader is told only what is new.
+        told = () if job.request.generation_parameters.beam_search is not None else job.told
+        return continue_plan(plan, told, speller=self._library.prompts, can_replay=self._library.can_replay)
 
-    def _check_alive(self) -> None:
-        if self._closed:
-            raise EngineDeadError("the engine was closed")
-        if self._dead.is_set():
-            raise EngineDeadError("the engine has died")
-
-    def _note_death(self) -> None:
-        if not self._closed:
-            _log.error("engine died", model=self._name, kind=KIND)
-            self._dead.set()
+    async def _begin(self, job: EngineJob, plan: JobPlan) -> "SampleRun | SearchRun":
+        priority = engine_priority(job.priority)
+        if job.request.generation_parameters.beam_search is not None:
+            return await begin_search(self._library, self._life, job, plan)
+        run = SampleRun(
+            self._library, self._life, request_id=job.request_id, priority=priority, model=job.request.model
+        )
+        await run.submit(plan.requests)
+        return run

@@ -10,25 +10,23 @@ import dataclasses
 import platform
 import threading
 from collections.abc import Callable, Collection, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 import structlog
 import torch
-from msgspec import Struct
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
 from vllm.lora.request import LoRARequest
 from vllm.platforms import current_platform
 from vllm.pooling_params import PoolingParams
-from vllm.renderers.params import ChatParams, TokenizeParams
-from vllm.sampling_params import RequestOutputKind, SamplingParams
+from vllm.sampling_params import RequestOutputKind, SamplingParams, StructuredOutputsParams
+from vllm.tokenizers import cached_tokenizer_from_config
 from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError as VllmDeadError
 
 from headrace.schema.errors import ErrorCode, HeadraceError
-from headrace.schema.messages import Message
 from headrace.worker.engines.base import EngineDeadError, EngineSetupError
 from headrace.worker.engines.vllm.adapters import Adapter
 from headrace.worker.engines.vllm.beam.opening import BeamTask, open_search
@@ -37,33 +35,27 @@ from headrace.worker.engines.vllm.beam.runner import BeamRun, StepEngine
 from headrace.worker.engines.vllm.children import guard_children
 from headrace.worker.engines.vllm.environment import choose_fork
 from headrace.worker.engines.vllm.fold import StepOutput
+from headrace.worker.engines.vllm.grammar.constraint import Constraint
 from headrace.worker.engines.vllm.interrupt import interruptible_start
 from headrace.worker.engines.vllm.options import Machine
 from headrace.worker.engines.vllm.pooling.dimensions import EmbeddingDimensions
+from headrace.worker.engines.vllm.prompt.renderer import INLINE_CHARACTERS, PromptRenderer, RenderedPrompt
+from headrace.worker.engines.vllm.reading.vendor import NO_PARSERS, ParserNames, VendorParsers
+from headrace.worker.engines.vllm.trial.examiner import Examiner
+from headrace.worker.engines.vllm.trial.walk import Compile, make_compile
+
+__all__ = ["OutputQueue", "RenderedPrompt", "VllmLibrary", "find_machine", "list_arguments"]
 
 _log = structlog.get_logger("headrace.engine")
 
-# Rendering this much text takes less time than handing it to a thread and back.
-_INLINE_CHARACTERS = 2000
-_REASON_CHARACTERS = 300
-
-
-class RenderedPrompt(Struct, frozen=True):
-    """A prompt as the engine takes it.
-
-    Attributes:
-        content: vLLM's engine input.
-        token_count: its length in tokens.
-    """
-
-    content: Any
-    token_count: int
+_EXTENSIONS = frozenset({"stop_token_ids", "allowed_token_ids", "bad_words"})
 
 
 class OutputQueue(Protocol):
     """Where vLLM puts what a request got; it merges while nobody takes."""
 
     request_id: str
+    ready: asyncio.Event
 
     def get_nowait(self) -> StepOutput | None:
         """Return what there is."""
@@ -98,29 +90,46 @@ class VllmLibrary:
         arguments: of `AsyncEngineArgs`.
         machine: what it runs on.
         adapters: what is served beside the model.
+        parsers: what its answers are read with.
 
     Raises:
         EngineSetupError: vLLM can't make an engine from them.
     """
 
-    def __init__(self, arguments: dict[str, Any], machine: Machine, adapters: Sequence[Adapter] = ()) -> None:
+    def __init__(
+        self,
+        arguments: dict[str, Any],
+        machine: Machine,
+        adapters: Sequence[Adapter] = (),
+        parsers: ParserNames = NO_PARSERS,
+    ) -> None:
         # Any: the checker must say the same with vLLM installed and without it.
         self._llm: Any
+        self._examiner: Examiner | None = None
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
             _choose_scheduler(config)
             if machine.is_cpu:
                 choose_fork()
             _warn_of_threads()
+            if config.model_config.runner_type == "generate":
+                self._parsers = VendorParsers(config.model_config, parsers)
+                # Otherwise the end of the reasoning is a part of the constraint, and the engine need not look for it.
+                config.structured_outputs_config.reasoning_parser = self._parsers.for_engine
+                with guard_children():
+                    self._examiner = Examiner(partial(_make_compile, config.model_config))
             with interruptible_start(), guard_children():
                 self._llm = AsyncLLM.from_vllm_config(config, disable_log_stats=True)
-        except EngineSetupError:
-            raise
-        except Exception as error:
+        except BaseException as error:
+            if self._examiner is not None:
+                self._examiner.close()
+            if isinstance(error, EngineSetupError) or not isinstance(error, Exception):
+                raise
             raise EngineSetupError(f"vLLM could not make an engine: {error}") from error
+        self._can_replay = bool(arguments.get("logits_processors"))
         self._max_model_tokens = int(self._llm.model_config.max_model_len)
         self._defaults: dict[str, Any] = dict(self._llm.model_config.get_diff_sampling_param())
-        self._tokenize = TokenizeParams(max_total_tokens=None, add_special_tokens=False)
+        self._prompts = PromptRenderer(self._llm.renderer, self._llm.model_config)
         self._adapters = {each.name: LoRARequest(each.name, each.number, str(each.folder)) for each in adapters}
 
     @property
@@ -138,29 +147,39 @@ class VllmLibrary:
         """Sampling parameters that the model's own `generation_config.json` sets, by vLLM's names."""
         return self._defaults
 
-    async def render(self, messages: Sequence[Message], template_arguments: dict[str, Any]) -> RenderedPrompt:
-        """Put messages through the model's chat template and tokenizer.
+    @property
+    def prompts(self) -> PromptRenderer:
+        """What makes prompts for the model."""
+        return self._prompts
 
-        Raises:
-            HeadraceError: `invalid_request`: the template refuses them.
-        """
-        texts = [message.to_text() for message in messages]
-        conversation = [_to_chat_message(message, text) for message, text in zip(messages, texts, strict=True)]
-        template = ChatParams(chat_template_kwargs={"add_generation_prompt": True, **template_arguments})
-        renderer = self._llm.renderer
-        content: Any
-        try:
-            if sum(map(len, texts)) <= _INLINE_CHARACTERS:
-                _, (content,) = renderer.render_chat([conversation], template, self._tokenize)
-            else:
-                _, (content,) = await renderer.render_chat_async([conversation], template, self._tokenize)
-        except Exception as error:
-            message = f"the model's chat template refuses these messages{_tell_reason(error, texts)}"
-            raise HeadraceError(ErrorCode.INVALID_REQUEST, message, param="messages") from error
-        return RenderedPrompt(content, len(content["prompt_token_ids"]))
+    @property
+    def parsers(self) -> VendorParsers:
+        """What reads the model's answers."""
+        return self._parsers
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether the engine can be forced to say what is known of an answer."""
+        return self._can_replay
+
+    def write_constraint(self, constraint: Constraint) -> Any:
+        """Return a constraint as an argument of `SamplingParams`."""
+        form: dict[str, Any] = {constraint.kind: constraint.text}
+        return StructuredOutputsParams(**form)
+
+    async def examine(self, constraint: Constraint) -> str:
+        """Return why the engine can't be given a constraint, or nothing; see `Examiner`."""
+        return "" if self._examiner is None else await self._examiner.examine(constraint)
 
     async def submit(
-        self, prompt: RenderedPrompt, arguments: dict[str, Any], *, request_id: str, priority: int, model: str = ""
+        self,
+        prompt: RenderedPrompt,
+        arguments: dict[str, Any],
+        *,
+        request_id: str,
+        priority: int,
+        model: str = "",
+        thinks_first: bool = False,
     ) -> OutputQueue:
         """Hand a request to the engine, and return where its outputs come.
 
@@ -170,6 +189,7 @@ class VllmLibrary:
             request_id: unique among the requests that run.
             priority: the lower goes first.
             model: the served name that was asked for; an adapter's brings its weights.
+            thinks_first: its constraint begins where the engine finds the end of the reasoning.
 
         Raises:
             HeadraceError: `invalid_request`: vLLM refuses a parameter. `engine_error`: it failed on this request.
@@ -179,14 +199,23 @@ class VllmLibrary:
         def make_parameters() -> Any:
             return SamplingParams(**arguments, output_kind=RequestOutputKind.DELTA, skip_clone=True)
 
-        return await self._add(request_id, prompt.content, make_parameters, priority=priority, model=model)
+        further = {} if thinks_first else {"reasoning_ended": True}
+        return await self._add(request_id, prompt.content, make_parameters, priority=priority, model=model, **further)
 
     async def _add(
-        self, request_id: str, content: Any, make_parameters: Callable[[], Any], *, priority: int, model: str
+        self,
+        request_id: str,
+        content: Any,
+        make_parameters: Callable[[], Any],
+        *,
+        priority: int,
+        model: str,
+        **further: Any,
     ) -> OutputQueue:
         try:
+            lora = self._adapters.get(model)
             return await self._llm.add_request(
-                request_id, content, make_parameters(), priority=priority, lora_request=self._adapters.get(model)
+                request_id, content, make_parameters(), priority=priority, lora_request=lora, **further
             )
         except asyncio.CancelledError:
             # vLLM may have registered the request without having told us its own id for it.
@@ -207,7 +236,7 @@ class VllmLibrary:
             tokenizer = self._llm.get_tokenizer()
             return [list(tokenizer.encode(each)) if isinstance(each, str) else list(each) for each in prompts]
 
-        return encode() if sum(map(len, prompts)) <= _INLINE_CHARACTERS else await asyncio.to_thread(encode)
+        return encode() if sum(map(len, prompts)) <= INLINE_CHARACTERS else await asyncio.to_thread(encode)
 
     async def submit_embedding(
         self, token_ids: list[int], *, dimensions: int | None, request_id: str, priority: int, model: str
@@ -284,6 +313,8 @@ class VllmLibrary:
 
     async def close(self, *, grace_seconds: float) -> None:
         """Stop the engine and its processes."""
+        if self._examiner is not None:
+            await asyncio.to_thread(self._examiner.close)
         manager = self._llm.engine_core.resources.engine_manager
         processes: list[Any] = list(manager.processes) if manager is not None else []
         if (handler := self._llm.output_handler) is not None:
@@ -314,23 +345,15 @@ def _warn_of_threads() -> None:
         _log.warning("engine forked beside threads", threads=others)
 
 
-def _to_chat_message(message: Message, text: str) -> dict[str, str]:
-    chat_message = {"role": message.role, "content": text}
-    if message.name is not None:
-        chat_message["name"] = message.name
-    return chat_message
-
-
-def _tell_reason(error: Exception, texts: Sequence[str]) -> str:
-    # Templates give good reasons ("roles must alternate"), but what holds a prompt may go into no message.
-    reason = str(error).strip()
-    if not reason or len(reason) > _REASON_CHARACTERS or any(text and text in reason for text in texts):
-        return ""
-    return f": {reason}"
+def _make_compile(model_config: Any) -> Compile:
+    """Return what compiles grammars for a model; called in the examiner's process."""
+    return make_compile(cached_tokenizer_from_config(model_config=model_config), int(model_config.get_vocab_size()))
 
 
 def _to_refusal(error: Exception) -> HeadraceError:
     parameter = getattr(error, "parameter", None)
     reason = str(error.args[0]) if error.args else type(error).__name__
-    param = f"generation_parameters.{parameter}" if isinstance(parameter, str) else "generation_parameters"
+    param = "generation_parameters"
+    if isinstance(parameter, str):
+        param = f"{param}.provider_extensions.vllm.{parameter}" if parameter in _EXTENSIONS else f"{param}.{parameter}"
     return HeadraceError(ErrorCode.INVALID_REQUEST, f"the engine refuses this request: {reason}", param=param)

@@ -46,8 +46,18 @@ class EngineLife:
         try:
             return queue.get_nowait() or await queue.get()
         except Exception as error:
-            # What a queue raises is told to all requests at once: after that vLLM answers nobody any more.
-            raise EngineDeadError("the engine was closed" if self.is_closed else "the engine has died") from error
+            raise self._explain() from error
+
+    def take(self, queue: OutputQueue) -> StepOutput | None:
+        """Return what is in a queue now; see `read`."""
+        try:
+            return queue.get_nowait()
+        except Exception as error:
+            raise self._explain() from error
+
+    def _explain(self) -> EngineDeadError:
+        # What a queue raises is told to all requests at once: after that vLLM answers nobody any more.
+        return EngineDeadError("the engine was closed" if self.is_closed else "the engine has died")
 
     def note_death(self) -> None:
         """Take notice that the process has ended."""

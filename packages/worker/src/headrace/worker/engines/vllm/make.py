@@ -33,6 +33,7 @@ def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_thre
         from headrace.worker.engines.vllm.engine import VllmEngine
         from headrace.worker.engines.vllm.library import VllmLibrary, find_machine, list_arguments
         from headrace.worker.engines.vllm.pooling.engine import PoolingEngine
+        from headrace.worker.engines.vllm.reading.vendor import ParserNames
     except ImportError as error:
         raise EngineSetupError(f"the vLLM engine is installed but does not load: {error}; run `just engine`") from error
     machine = find_machine()
@@ -41,7 +42,8 @@ def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_thre
     arguments = engine_arguments(
         model, name=name, weights=weights, known=list_arguments(), machine=machine, adapters=adapters
     )
-    library = VllmLibrary(arguments, machine, adapters)
+    parsers = ParserNames(name, model.tool_parser, model.reasoning_parser)
+    library = VllmLibrary(arguments, machine, adapters, parsers)
     if model.task == "embed":
         return PoolingEngine(library, name=name, slots=model.slots, began_at=began_at)
     return VllmEngine(library, name=name, slots=model.slots, began_at=began_at)

@@ -27,6 +27,8 @@ _EXPECTED = {
 }
 _WARN_ONLY = ("vllm", "transformers", "torch")
 _ERROR_ONLY = ("torch._library.triton",)
+# They log what a template or a parser could not make sense of, which may hold what a user or a model said.
+_SILENT = ("vllm.renderers.hf", "vllm.tool_parsers", "vllm.reasoning", "vllm.parser")
 _DEPRECATED_IN_VLLM = "`torch.distributed.reduce_op` is deprecated"
 
 
@@ -45,6 +47,8 @@ def quiet_levels() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in _ERROR_ONLY:
         logging.getLogger(name).setLevel(logging.ERROR)
+    for name in _SILENT:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     warnings.filterwarnings("ignore", message=_DEPRECATED_IN_VLLM, category=FutureWarning)
 
 

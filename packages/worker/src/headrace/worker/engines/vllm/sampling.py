@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
-from headrace.schema.request import GenerationParameters
+from headrace.schema.request import GenerationParameters, OutputFlags
 from headrace.schema.task import MAX_PRIORITY
 
 KIND = "vllm"
@@ -14,10 +14,11 @@ KIND = "vllm"
 _SEED_RANGE = 2**62
 
 TokenId = Annotated[int, Meta(ge=0, le=2**31 - 1)]
-# Keys of JSON objects are texts.
-TokenIdText = Annotated[str, Meta(pattern="^[0-9]{1,9}$")]
 
-_REFUSED_TEMPLATE_VARIABLES = frozenset({"chat_template", "tokenize", "return_dict", "return_tensors", "conversation"})
+_REFUSED_TEMPLATE_VARIABLES = frozenset(
+    {"chat_template", "tokenize", "return_dict", "return_tensors", "conversation", "tools", "messages"}
+)
+_NO_FLAGS = OutputFlags()
 
 # Ours and vLLM's names are the same for these; where the request says None, the model's own default holds.
 _SHARED = (
@@ -35,21 +36,17 @@ class VllmExtension(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """What `provider_extensions["vllm"]` may hold.
 
     Attributes:
-        min_tokens: tokens before the model may end the sequence.
-        ignore_eos: go on after the model's end token.
         stop_token_ids: tokens that end a sequence.
         allowed_token_ids: the only tokens that may be sampled.
-        logit_bias: added to the logits of tokens, by token id.
         bad_words: texts that may not be sampled.
         skip_special_tokens: leave special tokens out of the text.
-        chat_template_kwargs: further variables for the model's chat template.
+        chat_template_kwargs: variables for the model's chat template. Two of them every template has:
+            `add_generation_prompt` (true unless it is said) ends the prompt with the beginning of an answer, and
+            `continue_final_message` takes the last message as that beginning, to go on from there.
     """
 
-    min_tokens: Annotated[int, Meta(ge=0)] | None = None
-    ignore_eos: bool | None = None
     stop_token_ids: tuple[TokenId, ...] | None = None
     allowed_token_ids: tuple[TokenId, ...] | None = None
-    logit_bias: dict[TokenIdText, Annotated[float, Meta(ge=-100.0, le=100.0)]] | None = None
     bad_words: tuple[str, ...] | None = None
     skip_special_tokens: bool | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -58,10 +55,27 @@ class VllmExtension(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         # With these a client would bring a program of its own, or change what the renderer returns.
         if refused := _REFUSED_TEMPLATE_VARIABLES & self.chat_template_kwargs.keys():
             raise ValueError(f"chat_template_kwargs may not hold {', '.join(sorted(refused))}")
+        if self.continues and self.chat_template_kwargs.get("add_generation_prompt"):
+            raise ValueError("continue_final_message and add_generation_prompt exclude each other")
+
+    @property
+    def continues(self) -> bool:
+        """Whether the answer goes on where the last message ends."""
+        return bool(self.chat_template_kwargs.get("continue_final_message"))
+
+    @property
+    def template_arguments(self) -> dict[str, Any]:
+        """All variables of the chat template."""
+        return {"add_generation_prompt": not self.continues} | self.chat_template_kwargs
 
 
 def sampling_arguments(
-    parameters: GenerationParameters, extension: VllmExtension | None, *, defaults: dict[str, Any], max_tokens: int
+    parameters: GenerationParameters,
+    extension: VllmExtension | None,
+    *,
+    defaults: dict[str, Any],
+    max_tokens: int,
+    flags: OutputFlags = _NO_FLAGS,
 ) -> dict[str, Any]:
     """Return the arguments of vLLM's `SamplingParams`.
 
@@ -70,6 +84,7 @@ def sampling_arguments(
         extension: the part of the request that is meant for vLLM.
         defaults: the model's own, from its `generation_config.json`, by vLLM's names.
         max_tokens: tokens that a sequence may have.
+        flags: what the answer is to tell.
     """
     arguments = {name: value for name, value in defaults.items() if name in _SHARED}
     for name in _SHARED:
@@ -79,24 +94,30 @@ def sampling_arguments(
     arguments["n"] = parameters.n
     if parameters.seed is not None:
         arguments["seed"] = parameters.seed % _SEED_RANGE
-    if parameters.stop:
-        arguments["stop"] = list(parameters.stop)
+    further = {
+        "stop": list(parameters.stop),
+        "min_tokens": parameters.min_tokens,
+        "ignore_eos": parameters.ignore_eos,
+        "logit_bias": dict(parameters.logit_bias),
+    }
+    arguments |= {name: value for name, value in further.items() if value}
+    if flags.logprobs:
+        arguments["logprobs"] = flags.top_logprobs
+    if flags.prompt and flags.prompt_logprobs is not None:
+        arguments["prompt_logprobs"] = flags.prompt_logprobs
     if extension is not None:
         arguments |= _extension_arguments(extension)
     return arguments
 
 
 def _extension_arguments(extension: VllmExtension) -> dict[str, Any]:
-    given: dict[str, Any] = {
-        name: value for name, value in msgspec.structs.asdict(extension).items() if value is not None
-    }
+    given: dict[str, Any] = msgspec.structs.asdict(extension)
     del given["chat_template_kwargs"]
-    for name in ("stop_token_ids", "allowed_token_ids", "bad_words"):
-        if name in given:
-            given[name] = list(given[name])
-    if extension.logit_bias is not None:
-        given["logit_bias"] = {int(token): bias for token, bias in extension.logit_bias.items()}
-    return given
+    return {
+        name: list(value) if isinstance(value, tuple) else value  # pyright: ignore[reportUnknownArgumentType]
+        for name, value in given.items()
+        if value is not None
+    }
 
 
 def effective_max_tokens(parameters: GenerationParameters, defaults: dict[str, Any], *, budget: int) -> int:
