@@ -127,7 +127,9 @@ def judge(order: Order, answer: Answer) -> Verdict:
         return "hung"
     if answer.failure is not None or answer.output_tokens is None:
         return "lost"
-    verdicts = [_judge_text(order.words(index), answer.texts.get(index, "")) for index in range(order.sequences)]
+    verdicts: list[Verdict] = [
+        _judge_text(order.words(index), answer.texts.get(index, "")) for index in range(order.sequences)
+    ]
     for verdict in verdicts:
         if verdict != "whole":
             return verdict

@@ -84,7 +84,9 @@ def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     # As a shell starts a command; a runner of tests may have it ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    os.register_at_fork(after_in_parent=lambda: tell("forked"))
+    # First the process that tries grammars out, then the engine's own.
+    forks = iter((False, True))
+    os.register_at_fork(after_in_parent=lambda: tell("forked") if next(forks, False) else None)
     engine = build_engine(
         ModelSettings(weights="tiny:random", slots=2, max_model_tokens=512, kv_cache_bytes=64 * 2**20),
         name="tiny",

@@ -359,8 +359,8 @@ async def test_a_stop_text_that_spans_tokens_ends_an_answer_before_it(engine: En
 
 async def test_least_length_keeps_an_answer_from_ending(engine: Engine, oracle: Oracle) -> None:
     ends = common_words(oracle, 3)
-    extensions = {"vllm": {"stop_token_ids": ends, "min_tokens": 4}}
-    answer = await read(engine, job_of(width=3, n=3, max_tokens=8, provider_extensions=extensions))
+    extensions = {"vllm": {"stop_token_ids": ends}}
+    answer = await read(engine, job_of(width=3, n=3, max_tokens=8, min_tokens=4, provider_extensions=extensions))
     for tokens in tokens_of(answer):
         assert not set(tokens[:4]) & set(ends)
         assert len(tokens) > 4

@@ -1,5 +1,6 @@
 """The parts of the vLLM engine that are plain functions of values; vLLM itself is not needed."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,23 +10,28 @@ from msgspec import Struct
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     GenerationFinished,
+    PromptEchoed,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    TokenLogprob,
+    ToolCallDelta,
     Usage,
 )
-from headrace.schema.request import GenerationParameters
+from headrace.schema.request import GenerationParameters, OutputFlags
 from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import EngineSetupError
 from headrace.worker.engines.extensions import read_extension
-from headrace.worker.engines.vllm.fold import EventFold
+from headrace.worker.engines.vllm.fold import EventFold, PromptShape, Unit
 from headrace.worker.engines.vllm.options import CPU_KV_CACHE_BYTES, Machine, engine_arguments
+from headrace.worker.engines.vllm.reading.base import Piece, Reader
 from headrace.worker.engines.vllm.sampling import (
     VllmExtension,
     effective_max_tokens,
     engine_priority,
     sampling_arguments,
 )
+from headrace.worker.engines.vllm.tokens import TokenTable
 
 KNOWN = (
     "model",
@@ -48,12 +54,19 @@ class Sequence(Struct):
     token_ids: tuple[int, ...] = ()
     finish_reason: str | None = None
     stop_reason: int | str | None = None
+    logprobs: list[Any] | None = None
+
+
+class Entry(Struct):
+    logprob: float
+    rank: int | None = None
 
 
 class Step(Struct):
     outputs: list[Sequence]
     finished: bool = False
     num_cached_tokens: int | None = None
+    prompt_logprobs: list[Any] | None = None
 
 
 def arguments_of(model: ModelSettings, *, machine: Machine = CPU) -> dict[str, Any]:
@@ -135,22 +148,49 @@ def test_priority_is_turned_round() -> None:
 
 
 def test_the_extension_becomes_arguments() -> None:
-    extension = read_extension(
-        {"vllm": {"ignore_eos": True, "stop_token_ids": [1, 2], "logit_bias": {"17": -2.5}}}, "vllm", VllmExtension
-    )
+    extension = read_extension({"vllm": {"stop_token_ids": [1, 2], "bad_words": ["x"]}}, "vllm", VllmExtension)
     arguments = sampled(GenerationParameters(), extension)
-    assert arguments["ignore_eos"] is True
     assert arguments["stop_token_ids"] == [1, 2]
-    assert arguments["logit_bias"] == {17: -2.5}
+    assert arguments["bad_words"] == ["x"]
     assert "chat_template_kwargs" not in arguments
+
+
+def test_what_was_not_asked_for_is_left_out() -> None:
+    parameters = GenerationParameters(min_tokens=2, ignore_eos=True, logit_bias={17: -2.5}, stop=("x",))
+    arguments = sampled(parameters)
+    assert arguments["min_tokens"] == 2
+    assert arguments["ignore_eos"] is True
+    assert arguments["logit_bias"] == {17: -2.5}
+    assert arguments["stop"] == ["x"]
+    assert not sampled(GenerationParameters()).keys() & {"min_tokens", "ignore_eos", "logit_bias", "stop", "logprobs"}
+
+
+def test_flags_ask_for_log_probabilities() -> None:
+    flags = OutputFlags(logprobs=True, top_logprobs=3, prompt=True, prompt_logprobs=0)
+    arguments = sampling_arguments(GenerationParameters(), None, defaults={}, max_tokens=5, flags=flags)
+    assert arguments["logprobs"] == 3
+    assert arguments["prompt_logprobs"] == 0
+
+
+@pytest.mark.parametrize(
+    ("given", "variables"),
+    [
+        ({}, {"add_generation_prompt": True}),
+        ({"enable_thinking": False}, {"add_generation_prompt": True, "enable_thinking": False}),
+        ({"continue_final_message": True}, {"add_generation_prompt": False, "continue_final_message": True}),
+    ],
+)
+def test_an_answer_begins_anew_or_goes_on(given: dict[str, Any], variables: dict[str, Any]) -> None:
+    assert VllmExtension(chat_template_kwargs=given).template_arguments == variables
 
 
 @pytest.mark.parametrize(
     ("value", "param"),
     [
-        ({"logit_bias": {"x": 1}}, "vllm.logit_bias"),
-        ({"min_tokens": -1}, "vllm.min_tokens"),
+        ({"stop_token_ids": [-1]}, "vllm.stop_token_ids"),
         ({"chat_template_kwargs": {"chat_template": "{{ 7 }}"}}, "vllm"),
+        ({"chat_template_kwargs": {"tools": []}}, "vllm"),
+        ({"chat_template_kwargs": {"continue_final_message": True, "add_generation_prompt": True}}, "vllm"),
         ({"nothing": 1}, "vllm.nothing"),
     ],
 )
@@ -161,16 +201,27 @@ def test_a_wrong_extension_is_refused(value: dict[str, Any], param: str) -> None
     assert (caught.value.param or "").startswith(f"generation_parameters.provider_extensions.{param}")
 
 
+NO_TOKENS = TokenTable({7: "a", 8: "b", 9: "\u00c3"}.get, frozenset(), "byte-level")
+PROMPT = PromptShape("abcd", (1, 2, 3, 4))
+
+
+def fold_of(*units: Unit, make_reader: Callable[[int], Reader] | None = None, **flags: Any) -> EventFold:
+    chosen = units or (Unit(0, 0),)
+    prompts = [PROMPT] * (1 + max(unit.prompt for unit in chosen))
+    return EventFold(prompts, chosen, OutputFlags(**flags), tokens=NO_TOKENS, make_reader=make_reader)
+
+
 def test_outputs_become_events() -> None:
-    fold = EventFold(input_tokens=4, token_ids=False)
-    assert fold.read(Step([Sequence(0, "Hi", (7,))], num_cached_tokens=3)) == [
+    fold = fold_of()
+    assert fold.begin() == []
+    assert fold.read(0, Step([Sequence(0, "Hi", (7,))], num_cached_tokens=3)) == [
         SequenceStarted(0),
         SequenceDelta(0, "Hi"),
     ]
     # Text that may turn out to be a stop text, or half a character, is held back: no event for it.
-    assert fold.read(Step([Sequence(0, "", (8,))])) == []
+    assert fold.read(0, Step([Sequence(0, "", (8,))])) == []
     last = Step([Sequence(0, "!", (9,), "stop", "END"), Sequence(1, "Yo", (7,), "length", 2)], finished=True)
-    assert fold.read(last) == [
+    assert fold.read(0, last) == [
         SequenceDelta(0, "!"),
         SequenceFinished(0, "stop", "END"),
         SequenceStarted(1),
@@ -182,14 +233,88 @@ def test_outputs_become_events() -> None:
 
 
 def test_token_ids_come_with_the_step_that_sampled_them() -> None:
-    fold = EventFold(input_tokens=4, token_ids=True)
-    assert fold.read(Step([Sequence(0, "", (7,))])) == [SequenceStarted(0), SequenceDelta(0, "", (7,))]
-    assert fold.read(Step([Sequence(0, "é", (8,))])) == [SequenceDelta(0, "é", (8,))]
+    fold = fold_of(token_ids=True)
+    assert fold.read(0, Step([Sequence(0, "", (7,))])) == [SequenceStarted(0), SequenceDelta(0, "", (7,))]
+    assert fold.read(0, Step([Sequence(0, "é", (8,))])) == [SequenceDelta(0, "é", (8,))]
+
+
+def test_log_probabilities_come_with_their_tokens() -> None:
+    fold = fold_of(logprobs=True, top_logprobs=1)
+    place = {7: Entry(-0.5, 1), 9: Entry(-2.0, 2)}
+    (_, delta) = fold.read(0, Step([Sequence(0, "", (9,), logprobs=[place])]))
+    assert delta == SequenceDelta(
+        0, "", None, (TokenLogprob(9, "\ufffd", -2.0, b"\xc3", (TokenLogprob(7, "a", -0.5),)),)
+    )
+
+
+def test_several_requests_are_one_job() -> None:
+    fold = fold_of(Unit(0, 0), Unit(0, 1), Unit(1, 2))
+    assert fold.input_tokens == 8
+    done = Step([Sequence(0, "x", (7,), "stop")], finished=True, num_cached_tokens=2)
+    assert fold.read(2, done) == [SequenceStarted(2), SequenceDelta(2, "x"), SequenceFinished(2, "stop")]
+    assert fold.read(0, done)[-1] == SequenceFinished(0, "stop")
+    assert not fold.is_finished
+    # What the two requests for one prompt found in the cache is counted once, as the prompt is.
+    assert fold.read(1, done)[-1] == GenerationFinished(Usage(8, 3, 4))
+    assert fold.is_finished
+
+
+def test_prompts_are_told_at_once_or_with_their_log_probabilities() -> None:
+    echo = PromptEchoed(0, "abcd", (1, 2, 3, 4))
+    assert fold_of(prompt=True).begin() == [echo]
+    fold = fold_of(Unit(0, 0), Unit(0, 1), prompt=True, prompt_logprobs=0)
+    assert fold.begin() == []
+    places = [None, {2: Entry(-1.0, 1)}, {3: Entry(-1.0, 1)}, {4: Entry(-1.0, 1)}]
+    events = fold.read(1, Step([Sequence(0, "x", (7,))], prompt_logprobs=places))
+    assert isinstance(events[0], PromptEchoed)
+    assert events[0].logprobs is not None
+    assert [entry and entry.token_id for entry in events[0].logprobs] == [None, 2, 3, 4]
+    assert events[1] == SequenceStarted(1)
+    assert SequenceStarted(0) == fold.read(0, Step([Sequence(0, "x", (7,))], prompt_logprobs=places))[0]
+
+
+class Thinker:
+    """Thinks its first step, and calls a tool in its last."""
+
+    has_calls = True
+    reasoning_tokens = 1
+
+    def read(self, text: str, token_ids: Any, *, is_last: bool) -> Piece:
+        del token_ids
+        return Piece(calls=(ToolCallDelta(0, text),)) if is_last else Piece(reasoning=text, is_thinking=True)
+
+
+def make_thinker(sequence: int) -> Reader:
+    del sequence
+    return Thinker()
+
+
+THOUGHT = Step([Sequence(0, "Hm", (7,), logprobs=[{7: Entry(-1.0, 1)}])])
+
+
+def test_what_nobody_is_told_is_not_told_by_its_tokens() -> None:
+    fold = fold_of(make_reader=make_thinker, token_ids=True, logprobs=True)
+    assert fold.read(0, THOUGHT) == [SequenceStarted(0)]
+    told = fold_of(make_reader=make_thinker, token_ids=True, reasoning=True)
+    assert told.read(0, THOUGHT)[1] == SequenceDelta(0, "", (7,), None, "Hm")
+
+
+def test_an_answer_with_calls_says_so_unless_it_was_cut() -> None:
+    fold = fold_of(make_reader=make_thinker)
+    fold.read(0, THOUGHT)
+    last = fold.read(0, Step([Sequence(0, "{}", (8,), "stop")], finished=True))
+    assert last == [
+        SequenceDelta(0, "", tool_calls=(ToolCallDelta(0, "{}"),)),
+        SequenceFinished(0, "tool_calls"),
+        GenerationFinished(Usage(4, 2, 0, 1)),
+    ]
+    cut = fold_of(make_reader=make_thinker).read(0, Step([Sequence(0, "{", (8,), "length")], finished=True))
+    assert SequenceFinished(0, "length") in cut
 
 
 @pytest.mark.parametrize("reason", ["abort", "error"])
 def test_an_answer_that_is_not_whole_is_an_error(reason: str) -> None:
-    fold = EventFold(input_tokens=4, token_ids=False)
+    fold = fold_of()
     with pytest.raises(HeadraceError) as caught:
-        fold.read(Step([Sequence(0, "Hi", (7,), reason)], finished=True))
+        fold.read(0, Step([Sequence(0, "Hi", (7,), reason)], finished=True))
     assert caught.value.code is ErrorCode.ENGINE_ERROR
