@@ -18,8 +18,13 @@ from headrace.schema.request import GenerationParameters, OutputFlags
 from headrace.worker.engines.base import Engine, EngineJob
 from tests.contract.engines.jobs import make_whole_job
 
-# The engine lives on the loop of the whole session.
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [
+    # The engine lives on the loop of the whole session.
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(180),
+    # vLLM's own imports, also in the process that it forks.
+    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
+]
 
 LENGTH = 40
 SCHEMA = JsonSchemaFormat(
