@@ -12,6 +12,7 @@ from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest, GenerationParameters
 from headrace.schema.task import MAX_PRIORITY
 from headrace.worker.engines.base import EngineDeadError, EngineJob
+from headrace.worker.engines.vllm.continuing.plan import Continuation, continue_plan
 from headrace.worker.engines.vllm.fold import EventFold
 from headrace.worker.engines.vllm.library import VllmLibrary
 from headrace.worker.engines.vllm.life import EngineLife
@@ -74,20 +75,27 @@ class VllmEngine:
     async def generate(self, job: EngineJob) -> AsyncGenerator[list[Event], None]:
         """Run a job; see `Engine.generate`."""
         self._life.check()
-        plan = await self._planner.plan(job)
+        continuation = self._continue(job, await self._planner.plan(job))
+        plan = continuation.plan
         self._life.check()
-        units = [request.unit for request in plan.requests]
         fold = EventFold(
-            plan.prompts, units, job.request.output, tokens=self._library.prompts.tokens, make_reader=plan.make_reader
+            plan.prompts,
+            [request.unit for request in plan.requests],
+            job.request.output,
+            tokens=self._library.prompts.tokens,
+            make_reader=plan.make_reader,
+            finished_tokens=continuation.finished_tokens,
         )
-        run = None if job.request.count_only else await self._begin(job, plan)
+        run = await self._begin(job, plan) if plan.requests else None
         try:
             yield [GenerationStarted(job.worker_id, plan.input_tokens)]
             if echoes := fold.begin():
                 yield echoes
             if run is None:
-                yield [GenerationFinished(Usage(plan.input_tokens, 0))]
+                yield fold.end_without_engine()
                 return
+            for number, step in continuation.steps.items():
+                yield fold.read(number, step)
             async with aclosing(run.outputs()) as outputs:
                 async for number, output in outputs:
                     if events := fold.read(number, output):
@@ -108,6 +116,11 @@ class VllmEngine:
             return
         self._life.end()
         await self._library.close(grace_seconds=_CLOSE_GRACE_SECONDS)
+
+    def _continue(self, job: EngineJob, plan: JobPlan) -> Continuation:
+        # A beam search is the same once more, and its reader is told only what is new.
+        told = () if job.request.generation_parameters.beam_search is not None else job.told
+        return continue_plan(plan, told, speller=self._library.prompts, can_replay=self._library.can_replay)
 
     async def _begin(self, job: EngineJob, plan: JobPlan) -> "SampleRun | SearchRun":
         priority = engine_priority(job.priority)

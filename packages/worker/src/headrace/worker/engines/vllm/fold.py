@@ -112,6 +112,7 @@ class EventFold:
         flags: what to tell.
         tokens: shows tokens.
         make_reader: makes the reader of a sequence; None where its text is the answer as it is.
+        finished_tokens: of sequences that an earlier attempt has told whole.
 
     Attributes:
         is_finished: whether vLLM has ended every request by itself, so that there is nothing to abort.
@@ -125,6 +126,7 @@ class EventFold:
         *,
         tokens: TokenTable,
         make_reader: Callable[[int], Reader] | None = None,
+        finished_tokens: int = 0,
     ) -> None:
         self._prompts = prompts
         self._units = units
@@ -138,7 +140,7 @@ class EventFold:
         self._started: set[int] = set()
         self._told: set[int] = set()
         self._open_units = set(range(len(units)))
-        self._output_tokens = 0
+        self._output_tokens = finished_tokens
         self._cached: dict[int, int] = {}
         self.is_finished = False
 
@@ -171,6 +173,11 @@ class EventFold:
                 self.is_finished = True
                 events.append(GenerationFinished(self._count()))
         return events
+
+    def end_without_engine(self) -> list[Event]:
+        """Return the end of a job that has nothing to ask of the engine."""
+        self.is_finished = True
+        return [GenerationFinished(self._count())]
 
     def _begin_unit(self, unit: int, output: StepOutput, events: list[Event]) -> None:
         self._cached[unit] = output.num_cached_tokens or 0

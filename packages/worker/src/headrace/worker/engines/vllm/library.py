@@ -126,6 +126,7 @@ class VllmLibrary:
             if isinstance(error, EngineSetupError) or not isinstance(error, Exception):
                 raise
             raise EngineSetupError(f"vLLM could not make an engine: {error}") from error
+        self._can_replay = bool(arguments.get("logits_processors"))
         self._max_model_tokens = int(self._llm.model_config.max_model_len)
         self._defaults: dict[str, Any] = dict(self._llm.model_config.get_diff_sampling_param())
         self._prompts = PromptRenderer(self._llm.renderer, self._llm.model_config)
@@ -155,6 +156,11 @@ class VllmLibrary:
     def parsers(self) -> VendorParsers:
         """What reads the model's answers."""
         return self._parsers
+
+    @property
+    def can_replay(self) -> bool:
+        """Whether the engine can be forced to say what is known of an answer."""
+        return self._can_replay
 
     def write_constraint(self, constraint: Constraint) -> Any:
         """Return a constraint as an argument of `SamplingParams`."""

@@ -11,6 +11,7 @@ from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import EngineSetupError
 from headrace.worker.engines.vllm.adapters import Adapter, adapter_arguments
 from headrace.worker.engines.vllm.beam.plan import MAX_CANDIDATES
+from headrace.worker.engines.vllm.continuing.names import REPLAY_PROCESSOR
 
 CPU_KV_CACHE_BYTES = 512 * 1024 * 1024
 CPU_BLOCK_TOKENS = 32
@@ -24,7 +25,7 @@ _OWNED = {
     "reasoning_parser": "reasoning_parser",
 }
 # Arguments that the worker relies on.
-_FIXED = frozenset({"scheduling_policy", "stream_interval", "runner", "structured_outputs_config"})
+_FIXED = frozenset({"logits_processors", "runner", "scheduling_policy", "stream_interval", "structured_outputs_config"})
 
 
 class Machine(Struct, frozen=True, kw_only=True):
@@ -76,6 +77,9 @@ def engine_arguments(
         # others with it; this one has every kind of constraint that we write.
         arguments["structured_outputs_config"] = {"backend": "xgrammar"}
     if machine.is_cpu:
+        if model.task == "generate":
+            # What another worker told of an answer can be told again; see the module.
+            arguments["logits_processors"] = [REPLAY_PROCESSOR]
         # Compiled without triton, vLLM on a CPU gave unrelated text at temperature 0.
         arguments["enforce_eager"] = True
         arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES

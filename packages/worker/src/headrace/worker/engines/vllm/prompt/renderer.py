@@ -8,6 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from msgspec import Struct
+from tokenizers import Tokenizer
+from tokenizers.decoders import DecodeStream
 from vllm.exceptions import VLLMClientError
 from vllm.inputs import tokens_input
 from vllm.renderers.hf import HfRenderer
@@ -39,6 +41,15 @@ class RenderedPrompt(Struct, frozen=True):
         """Its tokens."""
         token_ids: list[int] = self.content["prompt_token_ids"]
         return token_ids
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is nothing but tokens."""
+        return bool(self.content["type"] == "token")
+
+    def extended(self, token_ids: Sequence[int]) -> "RenderedPrompt":
+        """Return the same prompt with tokens after it; only for one that is nothing but tokens."""
+        return RenderedPrompt(tokens_input([*self.token_ids, *token_ids]), self.token_count + len(token_ids))
 
 
 class PromptRenderer:
@@ -140,6 +151,17 @@ class PromptRenderer:
         if not content["prompt_token_ids"]:
             raise HeadraceError(ErrorCode.INVALID_REQUEST, "the prompt has no tokens", param=param)
         return RenderedPrompt(content, len(content["prompt_token_ids"]))
+
+    def spell(self, prompt_ids: Sequence[int], token_ids: Sequence[int], *, skip_special: bool) -> list[str] | None:
+        """Return the text that each token adds after a prompt, as vLLM tells it; empty while a character is not whole.
+
+        None for a tokenizer that can't say it token by token.
+        """
+        backend: Any = getattr(self._tokenizer, "_tokenizer", None)
+        if not isinstance(backend, Tokenizer):
+            return None
+        stream = DecodeStream(ids=list(prompt_ids), skip_special_tokens=skip_special)
+        return [stream.step(backend, token_id) or "" for token_id in token_ids]
 
     async def decode(self, token_ids: Sequence[int]) -> str:
         """Return tokens as text, special ones included."""

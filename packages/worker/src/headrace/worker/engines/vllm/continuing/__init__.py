@@ -1,0 +1,1 @@
+"""Going on with an answer that another worker told in part."""
