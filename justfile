@@ -65,7 +65,7 @@ _environment *arguments:
 
 # All checks and tests, from a fresh clone: installs what they need
 [group('test')]
-test: services engine check unit contract integration e2e
+test: services engine check unit contract integration e2e clients
 
 # Lint, format, types, and who may import whom
 [group('test')]
@@ -90,10 +90,15 @@ contract *arguments: _synced
 integration *arguments: _synced
     {{ run }} pytest tests/integration -n 2 --dist loadfile "$@"
 
-# As a user would: the commands, over HTTP, with the official client
+# As a user would: the commands, over HTTP
 [group('test')]
 e2e *arguments: _synced
     {{ run }} pytest tests/e2e -n 2 --dist loadfile "$@"
+
+# The clients people have: OpenAI's and Anthropic's for Python and JavaScript, LangChain's suite; one server for all of them
+[group('test')]
+clients *arguments: _synced
+    {{ run }} pytest tests/clients "$@"
 
 # Put files in the form that `just check` wants
 [group('test')]

@@ -1,9 +1,7 @@
 """Servers that the end-to-end tests share."""
 
 from collections.abc import Generator
-from pathlib import Path
 
-import openai
 import pytest
 
 from tests.support.serving import Serving, serving
@@ -47,22 +45,3 @@ def scripted(tmp_path_factory: pytest.TempPathFactory) -> Generator[Serving]:
     }
     with serving("--engine", "scripted", folder=folder, environment=environment) as server:
         yield server
-
-
-@pytest.fixture(scope="session")
-def vllm(repository: Path) -> Generator[Serving]:
-    """The embedded server with real vLLM and the demo model."""
-    with serving(folder=repository, environment={"HEADRACE_STORAGE_FOLDER": ".headrace"}) as server:
-        yield server
-
-
-@pytest.fixture(scope="session")
-def client(scripted: Serving) -> Generator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{scripted.address}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
-@pytest.fixture(scope="session")
-def vllm_client(vllm: Serving) -> Generator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{vllm.address}/v1", api_key="none", max_retries=0) as client:
-        yield client

@@ -1,12 +1,13 @@
 """Breaks a good body, in ways that clients and their libraries do, and in ways that only an attacker does."""
 
 from collections.abc import Iterator
+from copy import deepcopy
 from random import Random
 from typing import Any, cast
 
 import msgspec
 
-BAD_TEXTS = [
+BAD_TEXTS: list[Any] = [
     "",
     " ",
     "\x00",
@@ -21,8 +22,24 @@ BAD_TEXTS = [
     "-1",
     "auto",
 ]
-BAD_NUMBERS = [0, -1, 1, 2, 2**31, 2**53 + 1, 2**63, -(2**63), 2**64 - 1, 0.5, -0.0, 1e308, 1e-308, -1e9, 1.0]
-BAD_PLAIN = [None, True, False, [], {}, [[]], [None], {"": None}, {"type": "text"}, {"type": []}]
+BAD_NUMBERS: list[Any] = [
+    0,
+    -1,
+    1,
+    2,
+    2**31,
+    2**53 + 1,
+    2**63,
+    -(2**63),
+    2**64 - 1,
+    0.5,
+    -0.0,
+    1e308,
+    1e-308,
+    -1e9,
+    1.0,
+]
+BAD_PLAIN: list[Any] = [None, True, False, [], {}, [[]], [None], {"": None}, {"type": "text"}, {"type": []}]
 # What Python's own encoder writes where JSON has no word.
 RAW = [
     "1" * 30,
@@ -103,7 +120,7 @@ def _break_once(made: Any, luck: Random, raws: list[str]) -> Any:
             )
         case 4:
             found = _take(made, place)
-            return _put(made, place, [found] * luck.choice([0, 1, 3, 300]))
+            return _put(made, place, [deepcopy(found) for _ in range(luck.choice([0, 1, 3, 300]))])
         case _:
             return _put(made, place, luck.choice(luck.choice([BAD_TEXTS, BAD_NUMBERS, BAD_PLAIN])))
 
@@ -134,7 +151,8 @@ def _take(made: Any, path: Path) -> Any:
 
 
 def _put(made: Any, path: Path, value: Any) -> Any:
-    _take(made, path[:-1])[path[-1]] = value
+    # A copy: what lies in two places, and then in itself, has no end.
+    _take(made, path[:-1])[path[-1]] = deepcopy(value)
     return made
 
 
@@ -146,5 +164,6 @@ def _drop(made: Any, path: Path) -> Any:
 def _rename(made: Any, path: Path, name: str) -> Any:
     inside = _take(made, path[:-1])
     if isinstance(inside, dict):
-        inside[name] = inside.pop(path[-1])
+        fields = cast("dict[str | int, Any]", inside)
+        fields[name] = fields.pop(path[-1])
     return made

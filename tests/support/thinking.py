@@ -14,12 +14,13 @@ END = "</think>"
 _GIVEN_UP = {"\u0120never": BEGIN, "\u0120always": END}
 
 
-def write_thinking_model(folder: Path, *, opens: bool = True) -> Path:
+def write_thinking_model(folder: Path, *, opens: bool = True, template: str | None = None) -> Path:
     """Write the model.
 
     Args:
         folder: where.
         opens: the chat template begins the thoughts, as that of DeepSeek R1 does.
+        template: a chat template in place of the tiny model's.
     """
     write_tiny_model(folder)
     file = folder / "tokenizer.json"
@@ -40,8 +41,13 @@ def write_thinking_model(folder: Path, *, opens: bool = True) -> Path:
             }
         )
     file.write_bytes(msgspec.json.encode(tokenizer))
+    config_file = folder / "tokenizer_config.json"
+    config: dict[str, Any] = msgspec.json.decode(config_file.read_bytes())
     if opens:
-        _open_thoughts(folder / "tokenizer_config.json")
+        config["chat_template"] = config["chat_template"].replace(
+            "assistant\n{% endif", f"assistant\n{BEGIN}\n{{% endif"
+        )
+    config_file.write_bytes(msgspec.json.encode(config | ({"chat_template": template} if template else {})))
     return folder
 
 
@@ -49,12 +55,3 @@ def token_of(folder: Path, piece: str) -> int:
     """Return the number of a token."""
     tokenizer: dict[str, Any] = msgspec.json.decode((folder / "tokenizer.json").read_bytes())
     return int(tokenizer["model"]["vocab"][piece])
-
-
-def _open_thoughts(file: Path) -> None:
-    config: dict[str, Any] = msgspec.json.decode(file.read_bytes())
-    config["chat_template"] = config["chat_template"].replace(
-        "assistant\n{% endif %}", f"assistant\n{BEGIN}\n{{% endif %}}"
-    )
-    assert BEGIN in config["chat_template"]
-    file.write_bytes(msgspec.json.encode(config))

@@ -1,5 +1,6 @@
 """vLLM's parsers behind ours: calls come out right wherever the text is cut, and so do thoughts."""
 
+import importlib
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -31,7 +32,9 @@ TOOLS = (
     Tool(name="get_time", parameters={"type": "object", "properties": {}}),
 )
 PARIS = {"city": 'Pa"ris {', "n": 3}
-CALLS = [("get_weather", PARIS), ("get_time", {})]
+CALLS: list[tuple[str, Any]] = [("get_weather", PARIS), ("get_time", {})]
+
+NOWHERE_AND_EVERYWHERE: list[list[int]] = [[], list(range(400))]
 
 
 def to_json(value: Any) -> str:
@@ -52,8 +55,8 @@ TEXTS = {
     "pythonic": ("", "[get_weather(city='Pa\"ris {', n=3), get_time()]"),
     "qwen3_coder": (
         "Well.\n",
-        '<tool_call>\n<function=get_weather>\n<parameter=city>\nPa"ris {\n</parameter>\n<parameter=n>\n3\n</parameter>\n'
-        "</function>\n</tool_call>\n<tool_call>\n<function=get_time>\n</function>\n</tool_call>",
+        '<tool_call>\n<function=get_weather>\n<parameter=city>\nPa"ris {\n</parameter>\n'
+        "<parameter=n>\n3\n</parameter>\n</function>\n</tool_call>\n<tool_call>\n<function=get_time>\n</function>\n</tool_call>",
     ),
 }
 
@@ -65,7 +68,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def model_config(folder: Path) -> Any:
-    pytest.importorskip("vllm")
+    return _read_config(folder)
+
+
+def _read_config(folder: Path) -> Any:
     from vllm.config import ModelConfig
 
     return ModelConfig(model=str(folder), tokenizer=str(folder))
@@ -103,9 +109,8 @@ def read_in_pieces(
 
 
 def _tokenizer_of(model_config: Any) -> Any:
-    from vllm.tokenizers import cached_tokenizer_from_config
-
-    return cached_tokenizer_from_config(model_config=model_config)
+    tokenizers: Any = importlib.import_module("vllm.tokenizers")
+    return tokenizers.cached_tokenizer_from_config(model_config=model_config)
 
 
 @pytest.mark.parametrize("parser", TEXTS)
@@ -122,7 +127,7 @@ def test_calls_are_the_same_wherever_the_text_is_cut(model_config: Any, parser: 
 @pytest.mark.parametrize("parser", TEXTS)
 def test_calls_are_found_letter_by_letter_and_at_once(model_config: Any, parser: str) -> None:
     text, calls = TEXTS[parser]
-    for places in ([], range(400)):
+    for places in NOWHERE_AND_EVERYWHERE:
         reader = open_reader(model_config, parser=parser)
         assert read_in_pieces(model_config, reader, text + calls, list(places))[2] == CALLS
 
@@ -131,7 +136,7 @@ def test_calls_are_found_letter_by_letter_and_at_once(model_config: Any, parser:
     "text", ["Plain text.", "a < b and <tool", "<tool_call>\nno json", '<tool_call>\n{"name": "get_w']
 )
 def test_what_is_no_call_is_text_and_nothing_is_lost(model_config: Any, text: str) -> None:
-    for places in ([], range(400)):
+    for places in NOWHERE_AND_EVERYWHERE:
         reader = open_reader(model_config, parser="hermes")
         assert read_in_pieces(model_config, reader, text, list(places)) == ("", text, [])
 
@@ -140,7 +145,7 @@ def test_what_is_no_call_is_text_and_nothing_is_lost(model_config: Any, text: st
 def test_thoughts_then_text_then_calls(model_config: Any, folder: Path, reasoning: str) -> None:
     opened = [token_of(folder, BEGIN)]
     text, calls = TEXTS["hermes"]
-    for places in ([], [3, 9, 12], range(400)):
+    for places in (*NOWHERE_AND_EVERYWHERE, [3, 9, 12]):
         reader = open_reader(model_config, parser="hermes", reasoning=reasoning, prompt=opened)
         whole = f"Hm, {{so}}.{END}{text}{calls}"
         thought, said, found = read_in_pieces(model_config, reader, whole, list(places))
@@ -155,29 +160,36 @@ def test_no_thoughts_after_a_prompt_that_has_ended_them(model_config: Any, folde
     assert read_in_pieces(model_config, reader, "Just this", [4]) == ("", "Just this", [])
 
 
+def refusal_of(folder: Path, **more: Any) -> str:
+    model = ModelSettings(weights="tiny:random", max_model_tokens=512, **more)
+    engine = EngineSettings(kind="vllm", cpu_threads=1)
+    with pytest.raises(EngineSetupError) as caught:
+        build_engine(model, name="m", engine=engine, weights=folder, script_text=None)
+    return str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
         ({"reasoning_parser": "x"}, "models.m.reasoning_parser 'x' is no parser of vLLM's; there are "),
         ({"tool_parser": "x"}, "models.m.tool_parser 'x' is no parser of vLLM's; there are "),
-        ({"reasoning_parser": "ernie45", "weights": "tiny"}, "models.m.reasoning_parser 'ernie45' does not go with"),
         ({"tool_parser": "llama3_json"}, "models.m.tool_parser 'llama3_json' does not go with this model"),
         ({"engine_options": {"reasoning_parser": "x"}}, "use models.m.reasoning_parser"),
         ({"engine_options": {"structured_outputs_config": {}}}, "structured_outputs_config can't be changed"),
     ],
 )
 def test_a_wrong_parser_is_refused_before_the_model_loads(folder: Path, more: dict[str, Any], reason: str) -> None:
-    model = ModelSettings(**{"weights": "tiny:random", "max_model_tokens": 512} | more)
-    engine = EngineSettings(kind="vllm", cpu_threads=1)
-    weights = write_tiny_model(folder.parent / "tiny") if more.get("weights") else folder
-    with pytest.raises(EngineSetupError) as caught:
-        build_engine(model, name="m", engine=engine, weights=weights, script_text=None)
-    assert reason in str(caught.value)
+    assert reason in refusal_of(folder, **more)
 
 
-def test_a_parser_that_was_only_guessed_gives_way(model_config: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokenizer = _tokenizer_of(model_config)
-    monkeypatch.setattr(tokenizer, "chat_template", "{% if tools %}<|python_tag|>{% endif %}")
+def test_a_model_without_the_marks_does_not_think(tmp_path: Path) -> None:
+    reason = refusal_of(write_tiny_model(tmp_path / "tiny"), reasoning_parser="deepseek_r1")
+    assert "models.m.reasoning_parser 'deepseek_r1' does not go with this model" in reason
+
+
+def test_a_parser_that_was_only_guessed_gives_way(tmp_path: Path) -> None:
+    template = "{% if tools %}<|python_tag|>{% endif %}"
+    model_config = _read_config(write_thinking_model(tmp_path / "guessed", template=template))
     reader = open_reader(model_config, parser="auto")
     text, calls = TEXTS["hermes"]
     assert read_in_pieces(model_config, reader, text + calls, [5])[2] == CALLS

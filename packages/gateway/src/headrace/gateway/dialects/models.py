@@ -16,7 +16,7 @@ from headrace.gateway.describing import (
     describe_read,
 )
 from headrace.gateway.desk import Desk
-from headrace.gateway.dialects.anthropic.answers import ModelInfo, ModelPage
+from headrace.gateway.dialects.anthropic.answers import AnthropicErrorBody, ModelInfo, ModelPage
 from headrace.gateway.dialects.anthropic.models import read_page_query, to_model_info, to_model_page
 from headrace.gateway.dialects.openai.wire import Model, ModelList, OpenAIErrorBody
 from headrace.gateway.headers import ANTHROPIC_VERSION_HEADER
@@ -60,7 +60,7 @@ def _to_model(name: str, model: ModelSettings) -> Model:
 
 def describe_model_paths(components: Components) -> Schema:
     """Return the paths of the models."""
-    errors = describe_errors(components.of(OpenAIErrorBody))
+    errors = describe_errors({"anyOf": [components.of(OpenAIErrorBody), components.of(AnthropicErrorBody)]})
     pages: Schema = {"oneOf": [components.of(ModelList), components.of(ModelPage)]}
     one: Schema = {"oneOf": [components.of(Model), components.of(ModelInfo)]}
     model_id = describe_path_parameter("model_id", "The served name; it may have slashes in it.")

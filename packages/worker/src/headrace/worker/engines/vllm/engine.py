@@ -7,7 +7,7 @@ from contextlib import aclosing
 import structlog
 
 from headrace.schema.errors import HeadraceError
-from headrace.schema.events import Event, GenerationFinished, GenerationStarted, Usage
+from headrace.schema.events import Event, GenerationStarted
 from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest, GenerationParameters
 from headrace.schema.task import MAX_PRIORITY

@@ -5,8 +5,10 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct, field
 
+from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.request import GenerationParameters, OutputFlags
 from headrace.schema.task import MAX_PRIORITY
+from headrace.worker.engines.extensions import FIELD
 
 KIND = "vllm"
 
@@ -54,9 +56,9 @@ class VllmExtension(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         # With these a client would bring a program of its own, or change what the renderer returns.
         if refused := _REFUSED_TEMPLATE_VARIABLES & self.chat_template_kwargs.keys():
-            raise ValueError(f"chat_template_kwargs may not hold {', '.join(sorted(refused))}")
+            raise _refuse_template(f"chat_template_kwargs may not hold {', '.join(sorted(refused))}")
         if self.continues and self.chat_template_kwargs.get("add_generation_prompt"):
-            raise ValueError("continue_final_message and add_generation_prompt exclude each other")
+            raise _refuse_template("continue_final_message and add_generation_prompt exclude each other")
 
     @property
     def continues(self) -> bool:
@@ -67,6 +69,11 @@ class VllmExtension(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def template_arguments(self) -> dict[str, Any]:
         """All variables of the chat template."""
         return {"add_generation_prompt": not self.continues} | self.chat_template_kwargs
+
+
+def _refuse_template(message: str) -> HeadraceError:
+    param = f"{FIELD}.{KIND}.chat_template_kwargs"
+    return HeadraceError(ErrorCode.INVALID_REQUEST, message, param=param)
 
 
 def sampling_arguments(

@@ -22,8 +22,8 @@ def _to_content(item: TokenLogprob) -> ContentLogprob:
     )
 
 
-def _bytes_of(item: TokenLogprob) -> tuple[int, ...] | None:
-    return None if item.raw is None else tuple(item.raw)
+def _bytes_of(item: TokenLogprob) -> tuple[int, ...]:
+    return tuple(item.text.encode() if item.raw is None else item.raw)
 
 
 def to_prompt_logprobs(prompt: PromptEchoed) -> tuple[dict[str, PromptLogprob] | None, ...]:

@@ -141,7 +141,7 @@ def _to_choice(body: ResponseBody) -> ToolChoice:
         case None:
             return ToolChoice(parallel=parallel)
         case NamedFunction(name=name):
-            return ToolChoice(mode="required", names=(name,), parallel=parallel)
+            return ToolChoice(mode="required", names=(name,), parallel=False)
         case AllowedTools(mode=mode, tools=tools):
             return ToolChoice(mode=mode, names=tuple(tool.name for tool in tools), parallel=parallel)
         case mode:
