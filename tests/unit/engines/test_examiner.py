@@ -28,6 +28,10 @@ def compile_badly(constraint: Constraint) -> Any:
     raise ValueError("[12:00:00] /src/a.cc:1: it is wrong\nat some length")
 
 
+def children() -> set[psutil.Process]:
+    return set(psutil.Process().children())
+
+
 @contextmanager
 def running(make: Callable[[], Any] = lambda: compile_badly) -> Generator[Examiner]:
     examiner = Examiner(make, cpu_seconds=1)
@@ -41,7 +45,9 @@ async def test_each_grammar_gets_its_answer_whatever_the_one_before_did() -> Non
     with running() as examiner:
         assert await examiner.examine(constrain("wrong")) == "it is wrong"
         assert "takes too much" in await examiner.examine(constrain("crash"))
-        assert "can't be compiled" in await examiner.examine(constrain("memory"))
+        # Which limit it runs into first is the machine's business.
+        reason = await examiner.examine(constrain("memory"))
+        assert "takes too much" in reason or "can't be compiled" in reason
         assert await examiner.examine(constrain("wrong again")) == "it is wrong"
 
 
@@ -51,9 +57,10 @@ async def test_one_that_never_ends_is_killed() -> None:
 
 
 async def test_what_was_tried_is_known() -> None:
+    others = children()
     with running() as examiner:
         first = await examiner.examine(constrain("wrong"))
-        for child in psutil.Process().children():
+        for child in children() - others:
             child.kill()
         assert await examiner.examine(constrain("wrong")) == first
         with pytest.raises(ExaminerGoneError):
@@ -61,7 +68,8 @@ async def test_what_was_tried_is_known() -> None:
 
 
 def test_closing_leaves_no_process() -> None:
+    others = children()
     with running():
-        assert psutil.Process().children()
-    assert not psutil.Process().children()
+        assert children() > others
+    assert children() <= others
     assert module.TRIAL_CPU_SECONDS < module.TRIAL_SECONDS

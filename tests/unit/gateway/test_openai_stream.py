@@ -130,7 +130,7 @@ def test_no_reasoning_where_it_was_asked_for_is_null() -> None:
 def test_logprobs() -> None:
     output = OutputFlags(logprobs=True, top_logprobs=2)
     events = (START, SequenceDelta(0, "é", logprobs=(TOKEN,)), SequenceDelta(0, "", logprobs=(TOKEN,)), *STOP_END)
-    top = '[{"token":"e","logprob":-0.1,"bytes":null},{"token":"é","logprob":-0.5,"bytes":null}]'
+    top = '[{"token":"e","logprob":-0.1,"bytes":[101]},{"token":"é","logprob":-0.5,"bytes":[195,169]}]'
     content = f'[{{"token":"é","logprob":-0.5,"bytes":[195,169],"top_logprobs":{top}}}]'
     tail = f'"logprobs":{{"content":{content},"refusal":null}},"finish_reason":null}}'
     assert choices_of(make(output), *events) == [
