@@ -113,6 +113,11 @@ format: _synced
 bench *arguments: _synced
     {{ run }} python -m tests.bench.first_token "$@"
 
+# Requests while workers, RabbitMQ and Redis are killed: --requests N, --seed N, --faults a,b; the last line is a report in JSON
+[group('measure')]
+chaos *arguments: services _synced
+    {{ run }} python -m tests.chaos.run "$@"
+
 [private]
 _synced:
     @uv sync --locked --inexact --quiet

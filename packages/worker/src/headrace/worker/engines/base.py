@@ -61,8 +61,14 @@ class Engine(Protocol):
 
         The first list is `GenerationStarted` alone: the prompt was rendered and accepted, and the job may still wait
         for a slot. Then each sequence starts, grows and finishes; the last event is `GenerationFinished` with the
-        usage. Text is whole characters. Token ids are there only where `output.token_ids` asks for them. `timings` are
-        left to the caller. For a reader that is slower than the engine, steps are merged into one list.
+        usage. A prompt that `output.prompt` asks for is told before its sequences. With `count_only` there are no
+        sequences. Text is whole characters. Token ids, log probabilities and reasoning are there only where `output`
+        asks for them. `timings` are left to the caller. For a reader that is slower than the engine, steps are merged
+        into one list.
+
+        What a response format, or a tool call that must be made, promises of an answer holds unless it ends with
+        `length`; what can't be promised is refused before the first list. Ids of tool calls come of the request's id,
+        so that a second attempt makes the same ones.
 
         A job that was told in part (`job.told`) is told again from its start: each of those sequences begins with the
         tokens that were told, says the same text for them, and goes on as it might have gone on; one that is finished
