@@ -143,3 +143,11 @@ async def test_the_stage_says_how_far_it_came() -> None:
     assert mailbox.stage == "prefill"
     mailbox.accept(_chunk(2, SequenceDelta(0, "x")))
     assert mailbox.stage == "decode"
+
+
+async def test_reasoning_that_nobody_asked_for_is_known_to_the_next_attempt_and_not_shown() -> None:
+    mailbox = Mailbox("r", model="m", shows_token_ids=True, shows_reasoning=False)
+    mailbox.accept(_chunk(0, *START, SequenceDelta(0, "", (1, 2), None, "Hm."), SequenceDelta(0, "Yes.", (3,))))
+    events = await mailbox.receive()
+    assert [event for event in events if isinstance(event, SequenceDelta)] == [SequenceDelta(0, "Yes.", (3,))]
+    assert mailbox.told()[0].token_ids == (1, 2, 3)

@@ -41,6 +41,7 @@ class Mailbox:
         request_id: the request.
         model: its model.
         shows_token_ids: whether its reader asked for token ids; workers always tell them, so that others can go on.
+        shows_reasoning: whether its reader asked for reasoning, which workers tell for the same reason.
         attempt: the attempt whose chunks are taken.
         worker_id: who runs it, once that is known.
         granted_to: who was granted the attempt, where it is not the first.
@@ -49,7 +50,9 @@ class Mailbox:
         usage: its token counts, once it ended and where they are known.
     """
 
-    def __init__(self, request_id: str, *, model: str, shows_token_ids: bool = False) -> None:
+    def __init__(
+        self, request_id: str, *, model: str, shows_token_ids: bool = False, shows_reasoning: bool = True
+    ) -> None:
         self.request_id = request_id
         self.model = model
         self.attempt = 1
@@ -59,6 +62,7 @@ class Mailbox:
         self.failure: GenerationFailed | None = None
         self.usage: Usage | None = None
         self._shows_token_ids = shows_token_ids
+        self._shows_reasoning = shows_reasoning
         self._next_offset = 0
         self._progress: dict[int, SequenceProgress] = {}
         self._seams: dict[int, SequenceSeam] = {}
@@ -178,11 +182,12 @@ class Mailbox:
             progress = self._progress[delta.index] = SequenceProgress()
         progress.note(delta)
         self._has_text = True
+        if delta.reasoning and not self._shows_reasoning:
+            delta = _without_reasoning(delta)
         if delta.token_ids is not None and not self._shows_token_ids:
             delta = SequenceDelta(delta.index, delta.text, None, delta.logprobs, delta.reasoning, delta.tool_calls)
-            if not (delta.text or delta.logprobs or delta.reasoning or delta.tool_calls):
-                return
-        self._pending.append(delta)
+        if delta.text or delta.token_ids or delta.logprobs or delta.reasoning or delta.tool_calls:
+            self._pending.append(delta)
 
     def _note(self, event: Event) -> None:
         match event:
@@ -239,3 +244,10 @@ class Mailbox:
                 self._waiter = None
         events, self._pending = self._pending, []
         return events
+
+
+def _without_reasoning(delta: SequenceDelta) -> SequenceDelta:
+    """Return what is left of a delta for a reader that did not ask for reasoning: nothing of its tokens either."""
+    if delta.text or delta.tool_calls:
+        return SequenceDelta(delta.index, delta.text, delta.token_ids, delta.logprobs, "", delta.tool_calls)
+    return SequenceDelta(delta.index, "")

@@ -167,6 +167,7 @@ class Scheduler:
             task.request_id,
             model=task.deployment or task.request.model,
             shows_token_ids=task.request.output.token_ids,
+            shows_reasoning=task.request.output.reasoning,
         )
         try:
             self._transport.publish_task(task)

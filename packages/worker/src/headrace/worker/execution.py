@@ -199,9 +199,9 @@ class Execution:
 
     async def _stream(self, run: _Run, writer: ReplyWriter, told: tuple[ToldSequence, ...]) -> None:
         task = run.task
-        # Tokens are told whether the client asked for them or not: with them another worker can go on.
+        # All tokens are told, also of reasoning, whether the client asked or not: with them another worker can go on.
         whole = await self._load_request(task)
-        output = structs.replace(whole.output, token_ids=True)
+        output = structs.replace(whole.output, token_ids=True, reasoning=True)
         job = EngineJob(
             request_id=task.request_id,
             worker_id=self._worker_id,
