@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace.schema.settings import ConfigSource, load_settings
+from tests.support.processes import wait_for
 from tests.support.serving import HEADRACE, Serving
 
 pytestmark = pytest.mark.timeout(120)
@@ -36,7 +37,8 @@ def test_the_curl_line(readme: str, scripted: Serving) -> None:
 
 def test_the_ready_message_shows_the_same_curl_line(readme: str, scripted: Serving) -> None:
     (line,) = [block.strip() for block in _blocks(readme, "sh") if block.startswith("curl")]
-    assert _at(line, scripted) in scripted.text
+    # The lines after the ready line may still be on their way.
+    wait_for(lambda: _at(line, scripted) in scripted.text, f"it says {line}")
 
 
 def test_the_python_example(readme: str, scripted: Serving) -> None:
