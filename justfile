@@ -65,7 +65,7 @@ _environment *arguments:
 
 # All checks and tests, from a fresh clone: installs what they need
 [group('test')]
-test: services engine check unit contract integration e2e clients
+test: services engine check unit contract integration e2e (clients "-m" "not long")
 
 # Lint, format, types, and who may import whom
 [group('test')]
@@ -95,7 +95,7 @@ integration *arguments: _synced
 e2e *arguments: _synced
     {{ run }} pytest tests/e2e -n 2 --dist loadfile "$@"
 
-# The clients people have: OpenAI's and Anthropic's for Python and JavaScript, LangChain's suite; one server for all of them
+# The clients people have: OpenAI's and Anthropic's for Python and JavaScript, LangChain's suite; attacks on real vLLM
 [group('test')]
 clients *arguments: _synced
     {{ run }} pytest tests/clients "$@"

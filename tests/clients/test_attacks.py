@@ -15,7 +15,7 @@ from tests.clients.target import Target
 MOST_SECONDS = 60.0
 Fields = dict[str, Any]
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.timeout(180)]
 
 
 def _nested(depth: int) -> Fields:

@@ -108,6 +108,7 @@ class TestAnthropicScripted(_OverAnthropic):
 
 
 @pytest.mark.engine
+@pytest.mark.long
 class TestOpenAIVllm(_OverOpenAI):
     """With real vLLM and a small model."""
 
