@@ -29,7 +29,9 @@ async def publish_until_heard(relay: RedisRelay, data: bytes) -> None:
 
 async def publish_until_unheard(relay: RedisRelay, data: bytes) -> None:
     # Redis counts a listener until it has read that its connection is closed.
-    while await relay.publish("here", data):
+    while True:
+        if not await relay.publish("here", data):
+            return
         await asyncio.sleep(0.05)
 
 
