@@ -9,7 +9,8 @@ from litestar import Litestar
 
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
-from headrace.scheduler.base import Submission
+from headrace.scheduler.base import GenerationRecord, Submission
+from headrace.schema.caller import RateLimits
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import (
     Event,
@@ -57,6 +58,14 @@ class ScriptedGeneration:
     @property
     def request_id(self) -> str:
         return self._request_id
+
+    @property
+    def record(self) -> GenerationRecord:
+        return GenerationRecord(target="demo", usage=USAGE)
+
+    @property
+    def rate_limits(self) -> RateLimits | None:
+        return None
 
     def __aiter__(self) -> "ScriptedGeneration":
         return self

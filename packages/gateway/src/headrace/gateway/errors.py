@@ -1,5 +1,6 @@
 """The one edge where whatever went wrong becomes an HTTP answer, in the shape of the API that was spoken."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 from litestar import Response
@@ -16,6 +17,7 @@ from headrace.gateway.unexpected import report_unexpected
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 
 PATH_CHARACTERS = 200
+# Where nobody knows when it is worth another try.
 RETRY_AFTER_SECONDS = 1
 _CODES = {
     400: ErrorCode.INVALID_REQUEST,
@@ -116,7 +118,9 @@ def _sentence_for(request: HttpRequest, status: int) -> str:
 
 def _headers_of(failure: Failure) -> dict[str, str]:
     headers: dict[str, str] = {}
-    if failure.status in {429, 503}:
+    if failure.retry_after_seconds is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(failure.retry_after_seconds)))
+    elif failure.status in {429, 503} and failure.retryable:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if failure.code == ErrorCode.SHUTTING_DOWN:
         headers["Connection"] = "close"

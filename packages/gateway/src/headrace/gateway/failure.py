@@ -54,6 +54,7 @@ class Failure(Struct, frozen=True, kw_only=True):
         param: the field or header at fault, where there is one.
         reason: what is wrong with `param`, in finer words than the code.
         request_id: the generation, for dialects whose errors have a place for it.
+        retry_after_seconds: when the same request may be taken, where that is known.
     """
 
     code: str
@@ -62,6 +63,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     param: str | None = None
     reason: Reason | None = None
     request_id: str | None = None
+    retry_after_seconds: float | None = None
 
     @property
     def status(self) -> int:
@@ -86,7 +88,12 @@ def failure_of_error(error: HeadraceError) -> Failure:
     """Return the failure that an exception stands for."""
     reason: Reason | None = error.reason if isinstance(error, RequestRefusedError) else None
     return Failure(
-        code=error.code, message=error.message, retryable=error.answer.retryable, param=error.param, reason=reason
+        code=error.code,
+        message=error.message,
+        retryable=error.answer.retryable,
+        param=error.param,
+        reason=reason,
+        retry_after_seconds=error.retry_after_seconds,
     )
 
 

@@ -5,8 +5,10 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from headrace.schema.events import Event
+from headrace.schema.caller import ANONYMOUS, Caller, RateLimits
+from headrace.schema.events import Event, Usage
 from headrace.schema.request import ChatCompletionRequest
+from headrace.schema.task import Lane
 
 
 class Submission(Struct, frozen=True, kw_only=True):
@@ -17,12 +19,40 @@ class Submission(Struct, frozen=True, kw_only=True):
         request: what to generate.
         priority: 0 to 9, the higher the sooner; None for the setting.
         timeout_seconds: from now to the deadline; None for the setting.
+        lane: the batch lane takes what the online lane leaves over.
+        caller: whose it is.
+        local_only: it never leaves for an outside provider, whatever its caller may do.
+        retained: it goes on without its reader, and may be taken up again by its id.
     """
 
     request_id: str
     request: ChatCompletionRequest
     priority: int | None = None
     timeout_seconds: float | None = None
+    lane: Lane = "online"
+    caller: Caller = ANONYMOUS
+    local_only: bool = False
+    retained: bool = False
+
+
+OWN_ROUTE = "own"
+"""The route of a generation that runs on our own workers; a provider's is `provider:NAME`."""
+
+
+class GenerationRecord(Struct, frozen=True, kw_only=True):
+    """What is to be known about a generation when it is over, for the bill and for the log.
+
+    Attributes:
+        route: who ran it: `own`, or `provider:NAME`.
+        target: the model that ran it: a deployment of ours, or the provider's name for its model.
+        attempts: tries on workers, or calls of providers.
+        usage: what it has cost so far, counted from what was told where nobody said it.
+    """
+
+    route: str = OWN_ROUTE
+    target: str = ""
+    attempts: int = 1
+    usage: Usage = Usage(0, 0)
 
 
 class Generation(Protocol):
@@ -36,6 +66,16 @@ class Generation(Protocol):
     @property
     def request_id(self) -> str:
         """The request."""
+        ...
+
+    @property
+    def record(self) -> GenerationRecord:
+        """What it was; final once the terminal event was read or it was closed."""
+        ...
+
+    @property
+    def rate_limits(self) -> RateLimits | None:
+        """Where its caller stands, if it has limits; known as soon as it is accepted."""
         ...
 
     def __aiter__(self) -> "Generation":

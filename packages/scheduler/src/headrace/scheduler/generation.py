@@ -2,7 +2,9 @@
 
 from collections.abc import Callable, Sequence
 
+from headrace.scheduler.base import GenerationRecord
 from headrace.scheduler.mailbox import Mailbox
+from headrace.schema.caller import RateLimits
 from headrace.schema.events import Event
 
 
@@ -22,6 +24,17 @@ class MailboxGeneration:
     def request_id(self) -> str:
         """The request."""
         return self._mailbox.request_id
+
+    @property
+    def record(self) -> GenerationRecord:
+        """What it was, and has cost so far."""
+        mailbox = self._mailbox
+        return GenerationRecord(target=mailbox.model, attempts=mailbox.attempt, usage=mailbox.usage_so_far)
+
+    @property
+    def rate_limits(self) -> RateLimits | None:
+        """None: a scheduler limits nobody."""
+        return None
 
     def __aiter__(self) -> "MailboxGeneration":
         return self

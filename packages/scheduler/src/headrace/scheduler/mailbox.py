@@ -67,6 +67,7 @@ class Mailbox:
         self._progress: dict[int, SequenceProgress] = {}
         self._seams: dict[int, SequenceSeam] = {}
         self._said: set[tuple[type[Event], int]] = set()
+        self._input_tokens = 0
         self._has_started = False
         self._has_text = False
         self._ended = False
@@ -94,6 +95,13 @@ class Mailbox:
     def can_continue(self) -> bool:
         """Whether a further attempt can go on: all that was told is known as tokens."""
         return all(progress.token_ids or not progress.text_length for progress in self._progress.values())
+
+    @property
+    def usage_so_far(self) -> Usage:
+        """What the generation has cost so far: as its worker said, or counted from what was told."""
+        if self.usage is not None:
+            return self.usage
+        return Usage(self._input_tokens, sum(len(progress.token_ids) for progress in self._progress.values()))
 
     def begin_attempt(self, worker_id: str) -> int:
         """Fence off the attempt so far, and return the number of the next, which goes on where that one stood.
@@ -191,8 +199,9 @@ class Mailbox:
 
     def _note(self, event: Event) -> None:
         match event:
-            case GenerationStarted(worker_id=worker_id):
+            case GenerationStarted(worker_id=worker_id, input_tokens=input_tokens):
                 self.worker_id = worker_id
+                self._input_tokens = input_tokens
                 if not self._has_started:
                     self._has_started = True
                     self._pending.append(event)
@@ -225,7 +234,8 @@ class Mailbox:
         """End the stream with a failure, unless it has ended."""
         if self._ended:
             return
-        self._put((GenerationFailed(code, message, self.stage, answer_for(code).retryable),))
+        usage = self.usage_so_far if self._has_started else None
+        self._put((GenerationFailed(code, message, self.stage, answer_for(code).retryable, usage),))
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():

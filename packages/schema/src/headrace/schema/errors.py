@@ -19,6 +19,7 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_PARAMETER = "unsupported_parameter"
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     UNAUTHORIZED = "unauthorized"
+    FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     MODEL_NOT_FOUND = "model_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
@@ -26,6 +27,8 @@ class ErrorCode(StrEnum):
     UNSUPPORTED_MEDIA_TYPE = "unsupported_media_type"
     CONFLICT = "conflict"
     OVERLOADED = "overloaded"
+    RATE_LIMITED = "rate_limited"
+    QUOTA_EXCEEDED = "quota_exceeded"
     CANCELLED = "cancelled"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     BROKER_UNAVAILABLE = "broker_unavailable"
@@ -35,6 +38,9 @@ class ErrorCode(StrEnum):
     STREAM_BROKEN = "stream_broken"
     PAYLOAD_LOST = "payload_lost"
     SHUTTING_DOWN = "shutting_down"
+    PROVIDER_ERROR = "provider_error"
+    PROVIDER_UNAVAILABLE = "provider_unavailable"
+    PROVIDER_TIMEOUT = "provider_timeout"
     INTERNAL_ERROR = "internal_error"
 
 
@@ -51,6 +57,7 @@ ERROR_TABLE: dict[ErrorCode, ErrorAnswer] = {
     ErrorCode.UNSUPPORTED_PARAMETER: ErrorAnswer(400, retryable=False, log_level="info"),
     ErrorCode.CONTEXT_LENGTH_EXCEEDED: ErrorAnswer(400, retryable=False, log_level="info"),
     ErrorCode.UNAUTHORIZED: ErrorAnswer(401, retryable=False, log_level="info"),
+    ErrorCode.FORBIDDEN: ErrorAnswer(403, retryable=False, log_level="info"),
     ErrorCode.NOT_FOUND: ErrorAnswer(404, retryable=False, log_level="info"),
     ErrorCode.MODEL_NOT_FOUND: ErrorAnswer(404, retryable=False, log_level="info"),
     ErrorCode.METHOD_NOT_ALLOWED: ErrorAnswer(405, retryable=False, log_level="info"),
@@ -58,6 +65,9 @@ ERROR_TABLE: dict[ErrorCode, ErrorAnswer] = {
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: ErrorAnswer(415, retryable=False, log_level="info"),
     ErrorCode.CONFLICT: ErrorAnswer(409, retryable=False, log_level="info"),
     ErrorCode.OVERLOADED: ErrorAnswer(429, retryable=True, log_level="warning"),
+    # Too much in a while, which passes by itself; and a budget that is spent, which somebody has to raise.
+    ErrorCode.RATE_LIMITED: ErrorAnswer(429, retryable=True, log_level="info"),
+    ErrorCode.QUOTA_EXCEEDED: ErrorAnswer(429, retryable=False, log_level="info"),
     # 499 is what proxies log for a client that closed its request; the client itself seldom sees it.
     ErrorCode.CANCELLED: ErrorAnswer(499, retryable=False, log_level="info"),
     ErrorCode.DEADLINE_EXCEEDED: ErrorAnswer(504, retryable=True, log_level="warning"),
@@ -68,6 +78,10 @@ ERROR_TABLE: dict[ErrorCode, ErrorAnswer] = {
     ErrorCode.STREAM_BROKEN: ErrorAnswer(502, retryable=True, log_level="error"),
     ErrorCode.PAYLOAD_LOST: ErrorAnswer(502, retryable=True, log_level="error"),
     ErrorCode.SHUTTING_DOWN: ErrorAnswer(503, retryable=True, log_level="warning"),
+    # An upstream that answered badly, that can't be reached or takes nothing now, and that did not answer in time.
+    ErrorCode.PROVIDER_ERROR: ErrorAnswer(502, retryable=True, log_level="warning"),
+    ErrorCode.PROVIDER_UNAVAILABLE: ErrorAnswer(503, retryable=True, log_level="warning"),
+    ErrorCode.PROVIDER_TIMEOUT: ErrorAnswer(504, retryable=True, log_level="warning"),
     ErrorCode.INTERNAL_ERROR: ErrorAnswer(500, retryable=True, log_level="error"),
 }
 
@@ -87,13 +101,17 @@ class HeadraceError(Exception):
         code: which row of the table.
         message: one sentence for the client. It never holds prompt text, paths or secrets.
         param: the field or setting at fault, where there is one.
+        retry_after_seconds: when the same request may be taken, where that is known.
     """
 
-    def __init__(self, code: ErrorCode, message: str, *, param: str | None = None) -> None:
+    def __init__(
+        self, code: ErrorCode, message: str, *, param: str | None = None, retry_after_seconds: float | None = None
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.param = param
+        self.retry_after_seconds = retry_after_seconds
 
     @property
     def answer(self) -> ErrorAnswer:

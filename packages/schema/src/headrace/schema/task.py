@@ -1,6 +1,6 @@
 """The task that travels to a worker: a request wrapped with all that the way there and back needs."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
@@ -11,6 +11,8 @@ from headrace.schema.request import ChatCompletionRequest
 MAX_PRIORITY = 9
 
 Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
+Lane = Literal["online", "batch"]
+"""Somebody waits for an answer on the online lane; the batch lane takes what is left over."""
 
 
 class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):

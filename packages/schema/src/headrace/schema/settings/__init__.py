@@ -1,21 +1,14 @@
 """The settings: what they are, what they mean, and how they are read without touching a file or the environment."""
 
+from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.load import ConfigSource, SettingsError, load_settings
-from headrace.schema.settings.model import (
-    BrokerSettings,
-    EngineSettings,
-    GatewaySettings,
-    LogSettings,
-    ModelSettings,
-    ObjectSettings,
-    RedisSettings,
-    SchedulerSettings,
-    Secret,
-    Settings,
-    StorageSettings,
-    WorkerSettings,
-    served_names,
-)
+from headrace.schema.settings.local import LogSettings, StorageSettings
+from headrace.schema.settings.models import ModelSettings, served_names
+from headrace.schema.settings.root import Settings
+from headrace.schema.settings.scheduler import SchedulerSettings
+from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
+from headrace.schema.settings.values import Secret
+from headrace.schema.settings.worker import EngineSettings, WorkerSettings
 
 __all__ = [
     "BrokerSettings",

@@ -8,12 +8,14 @@ import difflib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
-from typing import Any, cast, get_args, get_type_hints
+from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
-from headrace.schema.settings.model import ModelSettings, Secret, Settings
+from headrace.schema.settings.models import ModelSettings
+from headrace.schema.settings.root import Settings
+from headrace.schema.settings.values import Secret
 
 PREFIX = "HEADRACE_"
 FILE_SUFFIX = "_FILE"
@@ -93,14 +95,14 @@ class _Loader:
         self.source = source
         self.problems: list[str] = []
         self._tables: dict[str, Table] = {}
-        self._models: dict[str, Table] = {}
+        self._named: dict[str, dict[str, Table]] = {section: {} for section in named_sections()}
         self._origins: dict[str, str] = {}
 
     def put(self, path: str, value: Any, origin: str) -> None:
         section, key = path.split(".", 1)
-        if section == "models":
+        if section in self._named:
             name, key = key.rsplit(".", 1)
-            self._models.setdefault(name, {})[key] = value
+            self._named[section].setdefault(name, {})[key] = value
         else:
             self._tables.setdefault(section, {})[key] = value
         self._origins[path] = origin
@@ -111,20 +113,20 @@ class _Loader:
         except tomllib.TOMLDecodeError as error:
             self.problems.append(f"{source.name}: not valid TOML: {error}")
             return
-        sections = _sections()
+        sections = plain_sections()
         for section, content in document.items():
-            if section not in sections and section != "models":
-                hint = _suggest(section, [*sections, "models"])
+            if section not in sections and section not in self._named:
+                hint = _suggest(section, [*sections, *self._named])
                 self.problems.append(f"{source.line_of(section)}: [{section}] is not a section of settings{hint}")
             elif not isinstance(content, dict):
                 self.problems.append(f"{source.line_of(section)}: {section} must be a table: [{section}]")
-            elif section == "models":
-                self._read_models(source, cast("Table", content))
+            elif section in self._named:
+                self._read_named(source, section, cast("Table", content))
             else:
-                self._read_section(source, section, cast("Table", content))
+                self._read_section(source, section, cast("Table", content), sections[section])
 
-    def _read_section(self, source: ConfigSource, section: str, content: Table) -> None:
-        fields = get_type_hints(_sections()[section])
+    def _read_section(self, source: ConfigSource, section: str, content: Table, struct: type[Struct]) -> None:
+        fields = get_type_hints(struct)
         for key, value in content.items():
             path = f"{section}.{key}"
             if key in fields and Secret in get_args(fields[key]):
@@ -141,14 +143,14 @@ class _Loader:
             else:
                 self.put(path, value, source.line_of(path))
 
-    def _read_models(self, source: ConfigSource, content: Table) -> None:
+    def _read_named(self, source: ConfigSource, section: str, content: Table) -> None:
         for name, table in content.items():
             if not isinstance(table, dict):
-                self.problems.append(f'{source.line_of(f"models.{name}")}: use a table: [models."{name}"]')
+                where = source.line_of(f"{section}.{name}")
+                self.problems.append(f'{where}: use a table: [{section}."{name}"]')
                 continue
-            self._models.setdefault(name, {})
-            for key, value in cast("Table", table).items():
-                self.put(f"models.{name}.{key}", value, source.line_of(f"models.{name}.{key}"))
+            self._named[section].setdefault(name, {})
+            self._read_section(source, f"{section}.{name}", cast("Table", table), named_sections()[section])
 
     def read_environment(self, environ: Mapping[str, str], read_file: Callable[[str], str]) -> None:
         known = self._known_variables()
@@ -174,34 +176,41 @@ class _Loader:
 
     def _known_variables(self) -> dict[str, tuple[str, Any]]:
         known: dict[str, tuple[str, Any]] = {}
-        for section, struct in _sections().items():
+        tables = plain_sections()
+        for section, struct in named_sections().items():
+            tables |= {f"{section}.{name}": struct for name in self._named[section] or getattr(Settings(), section)}
+        for section, struct in tables.items():
             for key, kind in get_type_hints(struct, include_extras=True).items():
                 known[variable_name(f"{section}.{key}")] = (f"{section}.{key}", kind)
-        for name in self._models or Settings().models:
-            for key, kind in get_type_hints(ModelSettings, include_extras=True).items():
-                known[variable_name(f"models.{name}.{key}")] = (f"models.{name}.{key}", kind)
         for alias, path in ALIASES.items():
             known[alias] = known[variable_name(path)]
         return known
 
     def build(self) -> Settings:
-        sections = {
+        sections: Table = {
             section: self._convert(section, self._tables.get(section, {}), struct)
-            for section, struct in _sections().items()
+            for section, struct in plain_sections().items()
         }
-        if not self._models:
-            return Settings(**sections)
-        defaults = Settings().models
-        models: dict[str, ModelSettings] = {}
-        for name, table in self._models.items():
+        for section, struct in named_sections().items():
+            if self._named[section]:
+                sections[section] = self._build_named(section, struct)
+        settings = Settings(**sections)
+        self._check_adapters(settings.models)
+        return settings
+
+    def _build_named(self, section: str, struct: type[Struct]) -> dict[str, Struct]:
+        defaults: Mapping[str, Struct] = getattr(Settings(), section)
+        built: dict[str, Struct] = {}
+        for name, table in self._named[section].items():
             base = msgspec.structs.asdict(defaults[name]) if name in defaults else {}
-            if not base and "weights" not in table:
-                origin = self.source.line_of(f"models.{name}") if self.source else variable_name(f"models.{name}")
-                self.problems.append(f"{origin}: models.{name}.weights is missing: say where its weights are")
-                continue
-            models[name] = self._convert(f"models.{name}", {**base, **table}, ModelSettings)
-        self._check_adapters(models)
-        return Settings(**sections, models=models)
+            missing = [f.name for f in msgspec.structs.fields(struct) if f.required and f.name not in {**base, **table}]
+            if missing:
+                path = f"{section}.{name}"
+                origin = self.source.line_of(path) if self.source else variable_name(path)
+                self.problems += [f"{origin}: {path}.{key} is missing: {_needed(struct, key)}" for key in missing]
+            else:
+                built[name] = self._convert(f"{section}.{name}", {**base, **table}, struct)
+        return built
 
     def _check_adapters(self, models: Mapping[str, ModelSettings]) -> None:
         taken = dict.fromkeys(models, "a model")
@@ -226,9 +235,17 @@ class _Loader:
                 values[key] = value if isinstance(value, Secret) else msgspec.convert(value, fields[key])
             except msgspec.ValidationError as error:
                 self.problems.append(f"{origin}: {path}: {_reason(error)}")
-        if struct is ModelSettings:
-            values.setdefault("weights", "")
+        for field in msgspec.structs.fields(struct):
+            if field.required and field.name not in values:
+                # What is wrong with it was said; the rest can still be checked.
+                values[field.name] = None
         return struct(**values)
+
+
+def _needed(struct: type[Struct], key: str) -> str:
+    """Return what a setting without a default is for, in the words of its description."""
+    kind = get_type_hints(struct, include_extras=True)[key]
+    return next(meta.description for meta in kind.__metadata__ if meta.description)
 
 
 def _is_service_link(variable: str, value: str) -> bool:
@@ -236,8 +253,14 @@ def _is_service_link(variable: str, value: str) -> bool:
     return bool(_SERVICE_LINK.search(variable)) or (variable.endswith("_PORT") and value.startswith("tcp://"))
 
 
-def _sections() -> dict[str, type[Struct]]:
-    return {name: kind for name, kind in get_type_hints(Settings).items() if name != "models"}
+def plain_sections() -> dict[str, type[Struct]]:
+    """Return the sections that are one table each, `[gateway]` for example."""
+    return {name: kind for name, kind in get_type_hints(Settings).items() if get_origin(kind) is not dict}
+
+
+def named_sections() -> dict[str, type[Struct]]:
+    """Return the sections whose tables have names, `[models.NAME]` for example."""
+    return {name: get_args(kind)[1] for name, kind in get_type_hints(Settings).items() if get_origin(kind) is dict}
 
 
 def variable_name(path: str) -> str:

@@ -6,18 +6,17 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
-from headrace.schema.settings.load import variable_name
-from headrace.schema.settings.model import ModelSettings, Secret, Settings
+from headrace.schema.settings.load import named_sections, plain_sections, variable_name
+from headrace.schema.settings.values import Secret
 
 
 def render_settings_table() -> str:
     """Return a Markdown table of every setting: name, environment variable, type, default, meaning."""
     rows = ["| setting | environment | type | default | what it does |", "| --- | --- | --- | --- | --- |"]
-    for section, struct in get_type_hints(Settings).items():
-        if section == "models":
-            rows += _rows("models.NAME", ModelSettings)
-        else:
-            rows += _rows(section, struct)
+    for section, struct in plain_sections().items():
+        rows += _rows(section, struct)
+    for section, struct in named_sections().items():
+        rows += _rows(f"{section}.NAME", struct)
     return "\n".join(rows) + "\n"
 
 

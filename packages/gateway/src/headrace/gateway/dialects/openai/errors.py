@@ -16,6 +16,8 @@ _CODES: dict[str, str | None] = {
     ErrorCode.METHOD_NOT_ALLOWED: "method_not_supported",
     ErrorCode.UNSUPPORTED_MEDIA_TYPE: "unsupported_content_type",
     ErrorCode.OVERLOADED: "rate_limit_exceeded",
+    ErrorCode.RATE_LIMITED: "rate_limit_exceeded",
+    ErrorCode.QUOTA_EXCEEDED: "insufficient_quota",
 }
 _TOOL_SCHEMA = re.compile(r"tools\[\d+\](\.function)?\.parameters")
 _Rules = tuple[tuple[re.Pattern[str], str], ...]
@@ -86,9 +88,7 @@ def to_body(failure: Failure, name_field: Callable[[str], str | None] = to_param
     """
     param = name_field(failure.param) if failure.param else None
     return OpenAIErrorBody(
-        OpenAIErrorDetail(
-            message=failure.message, type=_type_of(failure.status), param=param, code=_code_of(failure, param)
-        )
+        OpenAIErrorDetail(message=failure.message, type=_type_of(failure), param=param, code=_code_of(failure, param))
     )
 
 
@@ -98,8 +98,10 @@ def _code_of(failure: Failure, param: str | None) -> str | None:
     return failure.reason or _CODES.get(failure.code, failure.code)
 
 
-def _type_of(status: int) -> str:
-    if status == 429:
+def _type_of(failure: Failure) -> str:
+    if failure.code == ErrorCode.QUOTA_EXCEEDED:
+        return "insufficient_quota"
+    if failure.status == 429:
         # OpenAI's types for this are the limits that were reached: ours is that of requests.
         return "requests"
-    return "server_error" if status >= 500 else "invalid_request_error"
+    return "server_error" if failure.status >= 500 else "invalid_request_error"

@@ -1,0 +1,1 @@
+"""Outside providers: our requests in their words, and their answers as our events."""

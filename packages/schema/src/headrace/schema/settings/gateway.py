@@ -1,0 +1,44 @@
+"""Settings of the HTTP side."""
+
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from headrace.schema.settings.values import Port, Seconds, Secret
+
+
+class GatewaySettings(Struct, frozen=True, kw_only=True):
+    """The HTTP side."""
+
+    host: Annotated[str, Meta(description="Address to listen on. Any but loopback needs an API key.")] = "127.0.0.1"
+    port: Annotated[Port, Meta(description="Port to listen on; 0 takes a free one.")] = 8000
+    body_limit_bytes: Annotated[
+        int, Meta(ge=1024, le=2**30, description="A larger request body is refused with 413, in bytes.")
+    ] = 4 * 1024 * 1024
+    header_wait_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How long a stream waits for its first event, so that an early failure still has its own HTTP "
+            "status. After that the answer begins, and a failure is an error event."
+        ),
+    ] = 2.0
+    keepalive_seconds: Annotated[
+        Seconds, Meta(description="A stream without events sends an SSE comment this often, to keep proxies awake.")
+    ] = 15.0
+    drain_seconds: Annotated[
+        Seconds, Meta(description="On SIGTERM or Ctrl-C, how long running streams may go on before they are ended.")
+    ] = 30.0
+    response_store_bytes: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="Memory for the responses of /v1/responses that are kept to be fetched and continued, with "
+            "their conversations, in bytes; the oldest go first, and 0 keeps none.",
+        ),
+    ] = 64 * 1024 * 1024
+    response_store_count: Annotated[int, Meta(ge=1, description="Most responses that are kept.")] = 10_000
+    response_store_seconds: Annotated[Seconds, Meta(description="How long a response is kept.")] = 3600.0
+    api_key: Annotated[
+        Secret | None,
+        Meta(description="Bearer key that every request must carry. Only from the environment or a file."),
+    ] = None
