@@ -161,6 +161,9 @@ TASKS: dict[str, GenerationTask] = {
         _task(ChatCompletionRequest(model="pirate")),
         is_repeat=True,
         payload=PayloadRef(key="tasks/gen_2", size_bytes=200_000, sha256="0f" * 32),
+        lane="batch",
+        tenant="acme",
+        retained=True,
     ),
 }
 

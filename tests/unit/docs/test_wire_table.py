@@ -99,6 +99,7 @@ def test_names(page: str) -> None:
     shown = {row[0]: row[1] for row in _section(page, "Names at the broker")}
     assert shown == {
         "task queue": f"`{task_queue_name('M')}`",
+        "task queue of the batch lane": f"`{task_queue_name('M', 'batch')}`",
         "dead-letter queue": f"`{dead_letter_queue_name('M')}`",
         "reply exchange": f"`{REPLY_EXCHANGE}`",
         "routing key of a replica's replies": "`R`",

@@ -7,8 +7,8 @@ from msgspec import Struct
 
 from headrace.schema.caller import ANONYMOUS, Caller, RateLimits
 from headrace.schema.events import Event, Usage
+from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
-from headrace.schema.task import Lane
 
 
 class Submission(Struct, frozen=True, kw_only=True):

@@ -1,27 +1,32 @@
 """Names in the broker. Both sides compute them, so they live with the values."""
 
 import re
+from typing import Literal
 
 CONTROL_EXCHANGE = "headrace.control"
 REPLY_EXCHANGE = "headrace.reply"
 GENERATE_ACTOR = "generate"
 
+Lane = Literal["online", "batch"]
+"""Somebody waits for an answer on the online lane; the batch lane takes what is left over."""
+
+_LANE_SUFFIXES: dict[Lane, str] = {"online": "tasks", "batch": "batch"}
 _UNSAFE = re.compile(r"[^a-zA-Z0-9.\-]")
 
 
-def task_queue_name(model: str) -> str:
-    """Return the task queue of a model.
+def task_queue_name(model: str, lane: Lane = "online") -> str:
+    """Return the task queue of one lane of a model.
 
     Characters that a queue name may not have are written as `_` and the hex of their UTF-8 bytes, so two models never
     share a queue. The suffix keeps a model's name from looking like a dead-letter queue's.
     """
     safe = _UNSAFE.sub(lambda match: "".join(f"_{byte:02x}" for byte in match.group().encode()), model)
-    return f"headrace.{safe}.tasks"
+    return f"headrace.{safe}.{_LANE_SUFFIXES[lane]}"
 
 
-def dead_letter_queue_name(model: str) -> str:
-    """Return the queue that keeps a model's tasks that could not be decoded or run."""
-    return f"{task_queue_name(model)}.XQ"
+def dead_letter_queue_name(model: str, lane: Lane = "online") -> str:
+    """Return the queue that keeps the tasks of one lane of a model that could not be decoded or run."""
+    return f"{task_queue_name(model, lane)}.XQ"
 
 
 def reply_queue_name(reply_address: str, epoch: int) -> str:

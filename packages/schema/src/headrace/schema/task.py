@@ -1,18 +1,16 @@
 """The task that travels to a worker: a request wrapped with all that the way there and back needs."""
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from headrace.schema.names import task_queue_name
+from headrace.schema.names import Lane, task_queue_name
 from headrace.schema.payload import PayloadRef
 from headrace.schema.request import ChatCompletionRequest
 
 MAX_PRIORITY = 9
 
 Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
-Lane = Literal["online", "batch"]
-"""Somebody waits for an answer on the online lane; the batch lane takes what is left over."""
 
 
 class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -30,6 +28,9 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
         payload: where the whole request lies, if it is too large for the broker; `request` then lacks its messages,
             prompts, tools and response format.
         is_repeat: it was published before, and may have arrived: ask the scheduler before it is run.
+        lane: which of the model's two queues it travels through.
+        tenant: whose it is; empty where there are no accounts.
+        retained: it goes on when nobody reads it, since somebody may take it up again.
     """
 
     request_id: str
@@ -41,8 +42,11 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     deployment: str = ""
     is_repeat: bool = False
     payload: PayloadRef | None = None
+    lane: Lane = "online"
+    tenant: str = ""
+    retained: bool = False
 
     @property
     def queue(self) -> str:
         """The task queue that it travels through."""
-        return task_queue_name(self.deployment or self.request.model)
+        return task_queue_name(self.deployment or self.request.model, self.lane)
