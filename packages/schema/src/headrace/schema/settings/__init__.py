@@ -4,7 +4,9 @@ from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.load import ConfigSource, SettingsError, load_settings
 from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.models import ModelSettings, served_names
+from headrace.schema.settings.providers import ProviderSettings
 from headrace.schema.settings.root import Settings
+from headrace.schema.settings.routes import RouteSettings, RoutingSettings, TargetSettings
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
 from headrace.schema.settings.values import Secret
@@ -18,12 +20,16 @@ __all__ = [
     "LogSettings",
     "ModelSettings",
     "ObjectSettings",
+    "ProviderSettings",
     "RedisSettings",
+    "RouteSettings",
+    "RoutingSettings",
     "SchedulerSettings",
     "Secret",
     "Settings",
     "SettingsError",
     "StorageSettings",
+    "TargetSettings",
     "WorkerSettings",
     "load_settings",
     "served_names",

@@ -9,6 +9,8 @@ from msgspec import Struct, field
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.models import ModelSettings, demo_models
+from headrace.schema.settings.providers import ProviderSettings
+from headrace.schema.settings.routes import RouteSettings, RoutingSettings
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
 from headrace.schema.settings.worker import EngineSettings, WorkerSettings
@@ -22,8 +24,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     redis: RedisSettings = RedisSettings()
     objects: ObjectSettings = ObjectSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    routing: RoutingSettings = RoutingSettings()
     worker: WorkerSettings = WorkerSettings()
     engine: EngineSettings = EngineSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     models: dict[str, ModelSettings] = field(default_factory=demo_models)
+    providers: dict[str, ProviderSettings] = field(default_factory=dict[str, ProviderSettings])
+    routes: dict[str, RouteSettings] = field(default_factory=dict[str, RouteSettings])

@@ -36,7 +36,7 @@ def _show_default(item: msgspec.structs.FieldInfo) -> str:
     value: Any = item.default_factory() if item.default is msgspec.NODEFAULT else item.default
     if value is None:
         return "none"
-    if value in ("", {}):
+    if value in ("", {}, ()):
         return "empty"
     return f"`{value}`"
 
