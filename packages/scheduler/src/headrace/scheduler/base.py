@@ -47,12 +47,14 @@ class GenerationRecord(Struct, frozen=True, kw_only=True):
         target: the model that ran it: a deployment of ours, or the provider's name for its model.
         attempts: tries on workers, or calls of providers.
         usage: what it has cost so far, counted from what was told where nobody said it.
+        retry_after_seconds: when the same request may be taken, where it failed and that is known.
     """
 
     route: str = OWN_ROUTE
     target: str = ""
     attempts: int = 1
     usage: Usage = Usage(0, 0)
+    retry_after_seconds: float | None = None
 
 
 class Generation(Protocol):

@@ -1,4 +1,4 @@
-"""Where a target leads, and what is wrong with the routes as a whole. Whoever builds routes resolves them by this too."""
+"""Where a target leads, and what is wrong with the routes as a whole. Whoever builds routes resolves by this too."""
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence

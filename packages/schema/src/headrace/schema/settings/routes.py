@@ -31,7 +31,7 @@ class RouteSettings(Struct, frozen=True, kw_only=True):
         tuple[TargetSettings, ...],
         Meta(
             max_length=MAX_TARGETS,
-            description="Who answers: tables like `{ model = \"NAME\" }` or `{ provider = \"NAME\", model = \"NAME\", "
+            description='Who answers: tables like `{ model = "NAME" }` or `{ provider = "NAME", model = "NAME", '
             "weight = 3 }`. One is chosen by weight for each request; the others are tried where it can't answer.",
         ),
     ]
@@ -82,9 +82,7 @@ class RoutingSettings(Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=1, description="Share of those calls that failed at which it is set aside."),
     ] = 0.5
-    breaker_window_seconds: Annotated[
-        float, Meta(gt=0, le=3600.0, description="How far back failures count.")
-    ] = 30.0
+    breaker_window_seconds: Annotated[float, Meta(gt=0, le=3600.0, description="How far back failures count.")] = 30.0
     breaker_open_seconds: Annotated[
         float,
         Meta(
