@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from litestar import Litestar
 
 from headrace.gateway.auth import KeyGuard
+from headrace.gateway.catalogue import Catalogue, list_models
 from headrace.gateway.desk import Desk
 from headrace.gateway.dialects.anthropic.errors import AnthropicDialect
 from headrace.gateway.dialects.anthropic.routes import make_anthropic_routes
@@ -33,7 +34,8 @@ class GatewayParts:
 
     Attributes:
         source: runs generations.
-        models: the served models, by name.
+        models: our own models, by name.
+        catalogue: what is served, where that is more than our own models, or changes.
         settings: of the HTTP side.
         version: what the API description says.
         checks: what readiness depends on; each raises, with the reason, when it is down.
@@ -46,6 +48,7 @@ class GatewayParts:
     models: Mapping[str, ModelSettings]
     settings: GatewaySettings
     version: str
+    catalogue: Catalogue | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict[str, ReadinessCheck])
     max_timeout_seconds: float = SchedulerSettings().max_request_timeout_seconds
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
@@ -58,7 +61,7 @@ def create_app(parts: GatewayParts) -> Litestar:
     native, openai, anthropic = NativeDialect(), OpenAIDialect(), AnthropicDialect()
     desk = Desk(
         source=parts.source,
-        models=parts.models,
+        catalogue=parts.catalogue or Catalogue(list_models(parts.models)),
         settings=parts.settings,
         max_timeout_seconds=parts.max_timeout_seconds,
         draining=parts.draining,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from headrace.gateway.dialects.base import Order
 from headrace.gateway.facts import FINISHED, CallEnded, CallOpened, GatewayObserver
 from headrace.gateway.failure import Failure
+from headrace.scheduler.base import GenerationRecord
 from headrace.schema.errors import ErrorCode, answer_for
 from headrace.schema.events import Event, GenerationFailed, GenerationFinished, SequenceDelta, Usage
 
@@ -17,12 +18,14 @@ class Call:
         order: what was asked for.
         client_left: set when the client goes away.
         status: the HTTP status of the answer, once it is known.
+        record: who ran it, once it was submitted.
     """
 
     def __init__(self, order: Order, observers: Sequence[GatewayObserver]) -> None:
         self.order = order
         self.client_left = False
         self.status = 200
+        self.record: GenerationRecord | None = None
         self._observers = observers
         self._outcome: str | None = None
         self._usage: Usage | None = None
@@ -75,6 +78,7 @@ class Call:
             first_event_seconds=self._since_opening(self._first_event_at),
             first_token_seconds=self._since_opening(self._first_token_at),
             total_seconds=time.perf_counter() - self._opened_at,
+            record=self.record,
         )
         for observer in self._observers:
             observer.call_ended(fact)

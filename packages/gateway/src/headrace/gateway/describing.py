@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from headrace.gateway.headers import PRIORITY_HEADER, REQUEST_ID_HEADER, TIMEOUT_HEADER
+from headrace.gateway.headers import (
+    LOCAL_ONLY,
+    PRIORITY_HEADER,
+    PRIVACY_HEADER,
+    REQUEST_ID_HEADER,
+    ROUTE_HEADER,
+    TIMEOUT_HEADER,
+)
 from headrace.schema.errors import ERROR_TABLE
 from headrace.schema.task import MAX_PRIORITY
 
@@ -31,8 +38,20 @@ _CALL_HEADERS: tuple[Schema, ...] = (
         "description": "The higher the sooner.",
         "schema": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
     },
+    {
+        "name": PRIVACY_HEADER,
+        "in": "header",
+        "description": "The call must not leave for an outside provider.",
+        "schema": {"const": LOCAL_ONLY},
+    },
 )
-_REQUEST_ID = {REQUEST_ID_HEADER: {"description": "The id of the generation.", "schema": {"type": "string"}}}
+_ANSWER_HEADERS = {
+    REQUEST_ID_HEADER: {"description": "The id of the generation.", "schema": {"type": "string"}},
+    ROUTE_HEADER: {
+        "description": "Who answers, if that was known when the headers left: `own`, or `provider:NAME`.",
+        "schema": {"type": "string"},
+    },
+}
 
 
 class Components:
@@ -57,7 +76,7 @@ def describe_generation(
     """Return a call that generates, whole or as a stream."""
     answer: Schema = {
         "description": "The whole answer, or with `stream` the data of each frame of the stream.",
-        "headers": _REQUEST_ID,
+        "headers": _ANSWER_HEADERS,
         "content": {_JSON: {"schema": whole}, "text/event-stream": {"schema": frame}},
     }
     return {

@@ -3,23 +3,24 @@
 It is the one place that knows the scheduler, the models and the observers; a dialect knows only this.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.body import read_body
 from headrace.gateway.call import Call
+from headrace.gateway.catalogue import Catalogue, ServedModel
 from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
-from headrace.gateway.headers import make_request_id, read_priority, read_timeout
+from headrace.gateway.headers import make_request_id, read_priority, read_privacy, read_timeout
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.sse import EventStreamResponse
 from headrace.gateway.whole import WholeResponse
 from headrace.scheduler.base import GenerationSource, Submission
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.request import ChatCompletionRequest
-from headrace.schema.settings import GatewaySettings, ModelSettings, served_names
+from headrace.schema.settings import GatewaySettings
 
 REQUEST_ID_STATE = "headrace_request_id"
 
@@ -28,14 +29,14 @@ class Desk:
     """Takes generation calls.
 
     Attributes:
-        deployments: every served name, with the model whose workers answer to it.
+        catalogue: what is served now.
         source: runs the calls.
         detached: owns those that go on without their HTTP call.
         settings: limits and waits.
 
     Args:
         source: runs them.
-        models: the models, by name.
+        catalogue: what is served now.
         settings: limits and waits.
         max_timeout_seconds: most that a call may ask for.
         draining: whether new ones are refused.
@@ -46,14 +47,13 @@ class Desk:
         self,
         *,
         source: GenerationSource,
-        models: Mapping[str, ModelSettings],
+        catalogue: Catalogue,
         settings: GatewaySettings,
         max_timeout_seconds: float,
         draining: Draining,
         observers: Sequence[GatewayObserver],
     ) -> None:
-        self.deployments = served_names(models)
-        self._models = models
+        self.catalogue = catalogue
         self.source = source
         self.detached = DetachedGenerations(source)
         self.settings = settings
@@ -95,6 +95,7 @@ class Desk:
             request=parsed.request,
             priority=parsed.priority if priority is None else priority,
             timeout_seconds=read_timeout(http.headers, most_seconds=self._max_timeout_seconds),
+            local_only=read_privacy(http.headers) or parsed.local_only,
         )
         order = Order(
             submission=submission, dialect=dialect, rendering=parsed.rendering(submission), stream=parsed.stream
@@ -108,23 +109,21 @@ class Desk:
         return WholeResponse(call, self.source)
 
     def _check_model(self, request: ChatCompletionRequest) -> None:
-        deployment = self.deployments.get(request.model)
-        if deployment is None:
-            raise model_not_found(request.model)
-        embeds = self._models[deployment].task == "embed"
-        if embeds != (request.embedding is not None):
+        embeds = self.find_model(request.model).embeds
+        if embeds is not None and embeds != (request.embedding is not None):
             makes = "makes embeddings, and does not answer" if embeds else "answers, and makes no embeddings"
             raise HeadraceError(ErrorCode.INVALID_REQUEST, f"the model '{request.model}' {makes}", param="model")
 
-    def find_model(self, name: str) -> ModelSettings:
-        """Return the settings of the model behind a served name.
+    def find_model(self, name: str) -> ServedModel:
+        """Return what is said of a served name.
 
         Raises:
             HeadraceError: `model_not_found`.
         """
-        if name not in self.deployments:
+        model = self.catalogue.models.get(name)
+        if model is None:
             raise model_not_found(name)
-        return self._models[self.deployments[name]]
+        return model
 
     def cancel(self, request_id: str) -> None:
         """Cancel a generation.

@@ -77,6 +77,7 @@ class DetachedGenerations:
             call.fail(report_unexpected(error, request_id=generation.request_id))
         finally:
             await asyncio.shield(generation.aclose())
+            call.record = generation.record
             await reader.close()
             call.close()
 

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
+from headrace.scheduler.base import GenerationRecord
 from headrace.schema.errors import LogLevel
 from headrace.schema.events import Usage
 
@@ -38,6 +39,7 @@ class CallEnded(Struct, frozen=True, kw_only=True):
         first_event_seconds: to the first event, if there was one.
         first_token_seconds: to the first text, if there was some.
         total_seconds: to the end.
+        record: who ran it; None if nobody was asked.
     """
 
     call: CallOpened
@@ -48,6 +50,7 @@ class CallEnded(Struct, frozen=True, kw_only=True):
     first_event_seconds: float | None
     first_token_seconds: float | None
     total_seconds: float
+    record: GenerationRecord | None = None
 
 
 class RequestRefusal(Struct, frozen=True, kw_only=True):

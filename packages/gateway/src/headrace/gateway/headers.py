@@ -6,14 +6,19 @@ They are headers because they mean the same in every dialect, and no vendor's bo
 import math
 import secrets
 import time
+from urllib.parse import quote
 
 from litestar.datastructures import Headers
 
 from headrace.gateway.failure import RequestRefusedError
+from headrace.scheduler.base import GenerationRecord
 from headrace.schema.task import MAX_PRIORITY
 
 TIMEOUT_HEADER = "Headrace-Timeout-Seconds"
 PRIORITY_HEADER = "Headrace-Priority"
+PRIVACY_HEADER = "Headrace-Privacy"
+LOCAL_ONLY = "local_only"
+ROUTE_HEADER = "Headrace-Route"
 REQUEST_ID_HEADER = "Headrace-Request-Id"
 REQUEST_ID_PREFIX = "gen_"
 ANTHROPIC_VERSION_HEADER = "Anthropic-Version"
@@ -32,6 +37,26 @@ def request_id_headers(request_id: str) -> dict[str, str]:
     The second is OpenAI's, the third Anthropic's.
     """
     return {REQUEST_ID_HEADER: request_id, "X-Request-Id": request_id, "Request-Id": request_id}
+
+
+def route_headers(record: GenerationRecord) -> dict[str, str]:
+    """Return the header by which a client learns who answers: `own`, or `provider:NAME`."""
+    return {ROUTE_HEADER: quote(record.route, safe=" :/@+")}
+
+
+def read_privacy(headers: Headers) -> bool:
+    """Return whether the call must not leave for an outside provider.
+
+    Raises:
+        RequestRefusedError: it says something else, which is not to be guessed at.
+    """
+    text = headers.get(PRIVACY_HEADER)
+    if text is None:
+        return False
+    if text.strip() != LOCAL_ONLY:
+        message = f"the header {PRIVACY_HEADER} may say {LOCAL_ONLY} and nothing else"
+        raise RequestRefusedError(message, reason="invalid_value", param=PRIVACY_HEADER)
+    return True
 
 
 def read_timeout(headers: Headers, *, most_seconds: float) -> float | None:

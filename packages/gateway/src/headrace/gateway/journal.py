@@ -34,6 +34,9 @@ class Journal:
             ttft_ms=_milliseconds(fact.first_token_seconds),
             total_ms=_milliseconds(fact.total_seconds),
             client_left=fact.client_left,
+            route=fact.record.route if fact.record else None,
+            target=fact.record.target if fact.record else None,
+            attempts=fact.record.attempts if fact.record else None,
         )
 
     def request_refused(self, fact: RequestRefusal) -> None:

@@ -5,18 +5,20 @@ the one that reads: a send that waits for a client that does not read would othe
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
+from msgspec import structs
 
 from headrace.gateway.call import Call
 from headrace.gateway.failure import CallFailedError, Failure, failure_of_error
-from headrace.gateway.headers import request_id_headers
+from headrace.gateway.headers import request_id_headers, route_headers
 from headrace.gateway.reading import ClientLeftError, watch_client
 from headrace.gateway.unexpected import report_unexpected
 from headrace.scheduler.base import Generation, GenerationSource
 from headrace.schema.errors import HeadraceError
+from headrace.schema.events import Event, GenerationQueued
 
 
 async def submit(call: Call, source: GenerationSource) -> Generation:
@@ -72,7 +74,10 @@ class GenerationResponse(ASGIResponse):
             finally:
                 # Shielded, since the server may cancel us while we tell the scheduler to cancel.
                 await asyncio.shield(generation.aclose())
+                self.call.record = generation.record
             if self.failure is not None:
+                seconds = self.call.record.retry_after_seconds
+                self.failure = structs.replace(self.failure, retry_after_seconds=seconds)
                 self.call.fail(self.failure)
                 raise CallFailedError(self.failure)
             if not self.call.client_left:
@@ -88,6 +93,17 @@ class GenerationResponse(ASGIResponse):
                 watch.cancel()
         except* ClientLeftError:
             self.call.client_left = True
+
+    def answer_headers(self) -> dict[str, str]:
+        """Return the headers of an answer that is sent when its generation is over."""
+        headers = request_id_headers(self.call.order.submission.request_id)
+        return headers if self.call.record is None else headers | route_headers(self.call.record)
+
+    def say_route(self, generation: Generation, batch: Sequence[Event]) -> None:
+        """Have the headers say who answers, as soon as that is settled: one that only waits may yet go elsewhere."""
+        if not all(isinstance(event, GenerationQueued) for event in batch):
+            for name, value in route_headers(generation.record).items():
+                self.headers[name] = value
 
     async def read(self, generation: Generation, send: Send) -> None:
         """Read the generation to its end, or set `failure`."""

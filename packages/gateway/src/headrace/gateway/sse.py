@@ -60,6 +60,8 @@ class EventStreamResponse(GenerationResponse):
             frames, batch = self._render(batch)
             ended = is_terminal(last := batch[-1])
             self.call.note(batch)
+            if not self._begun:
+                self.say_route(generation, batch)
             if isinstance(last, GenerationFailed) and not self._begun:
                 self.failure = failure_of_event(last)
             elif frames or ended:

@@ -56,12 +56,14 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
         rendering: makes what writes the answer, when the call has its id.
         stream: whether the answer is sent as it grows.
         priority: what the body says of it; the header says more.
+        local_only: whether the body says that it must not leave for an outside provider; the header may say so too.
     """
 
     request: ChatCompletionRequest
     rendering: Callable[[Submission], Rendering]
     stream: bool
     priority: int | None = None
+    local_only: bool = False
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from headrace.gateway.asgi import HttpRequest
+from headrace.gateway.catalogue import ServedModel
 from headrace.gateway.describing import (
     Components,
     Schema,
@@ -20,7 +21,6 @@ from headrace.gateway.dialects.anthropic.answers import AnthropicErrorBody, Mode
 from headrace.gateway.dialects.anthropic.models import read_page_query, to_model_info, to_model_page
 from headrace.gateway.dialects.openai.wire import Model, ModelList, OpenAIErrorBody
 from headrace.gateway.headers import ANTHROPIC_VERSION_HEADER
-from headrace.schema.settings import ModelSettings
 
 _VERSION_PARAMETER: Schema = {
     "name": ANTHROPIC_VERSION_HEADER,
@@ -35,7 +35,7 @@ def make_model_routes(desk: Desk) -> list[HTTPRouteHandler]:
 
     @get("/v1/models", sync_to_thread=False)
     def list_models(request: HttpRequest) -> Response[ModelList | ModelPage]:
-        models = {name: desk.find_model(name) for name in desk.deployments}
+        models = desk.catalogue.models
         if _is_for_anthropic(request):
             return Response(to_model_page(models, read_page_query(request.query_params)))
         return Response(ModelList(data=tuple(_to_model(name, model) for name, model in models.items())))
@@ -54,7 +54,7 @@ def _is_for_anthropic(request: HttpRequest) -> bool:
     return ANTHROPIC_VERSION_HEADER in request.headers
 
 
-def _to_model(name: str, model: ModelSettings) -> Model:
+def _to_model(name: str, model: ServedModel) -> Model:
     return Model(id=name, created=model.created, owned_by=model.owned_by)
 
 

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from msgspec import Struct
 
+from headrace.gateway.catalogue import ServedModel, list_models
 from headrace.scheduler.base import OWN_ROUTE
-from headrace.schema.settings import ModelSettings, RouteSettings, Settings, served_names
+from headrace.schema.settings import RouteSettings, Settings, served_names
 from headrace.schema.settings.route_checks import RouteNames, provider_names, resolve_target
 from headrace.schema.settings.routes import TargetSettings
 
@@ -142,27 +143,6 @@ class _Builder:
         return Target(provider=provider, model=model, is_local=is_local)
 
 
-class ServedModel(Struct, frozen=True, kw_only=True):
-    """A served name as it is listed.
-
-    Attributes:
-        created: Unix seconds.
-        owned_by: the owner.
-        max_model_tokens: context length, where it is known; of a route, the longest of its targets'.
-        embeds: whether it makes embeddings and nothing else, or answers and nothing else; None where that depends.
-    """
-
-    created: int
-    owned_by: str
-    max_model_tokens: int | None = None
-    embeds: bool | None = None
-
-
-def list_models(models: Mapping[str, ModelSettings]) -> dict[str, ServedModel]:
-    """Return our own models and their adapters as they are listed."""
-    return {name: _list_own(models[model]) for name, model in served_names(models).items()}
-
-
 def list_served(settings: Settings, routes: Mapping[str, Route]) -> dict[str, ServedModel]:
     """Return every served name as it is listed: routes first, then ours, then those of providers."""
     own = list_models(settings.models)
@@ -173,15 +153,6 @@ def list_served(settings: Settings, routes: Mapping[str, Route]) -> dict[str, Se
     for name, found in provider_names(settings.providers).items():
         listed.setdefault(name, ServedModel(created=created, owned_by=found.provider))
     return listed
-
-
-def _list_own(model: ModelSettings) -> ServedModel:
-    return ServedModel(
-        created=model.created,
-        owned_by=model.owned_by,
-        max_model_tokens=model.max_model_tokens,
-        embeds=model.task == "embed",
-    )
 
 
 def _list_route(settings: RouteSettings, route: Route, own: Mapping[str, ServedModel]) -> ServedModel:

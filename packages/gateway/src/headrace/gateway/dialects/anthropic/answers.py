@@ -196,7 +196,7 @@ class ModelInfo(Struct, frozen=True, kw_only=True, tag_field="type", tag="model"
     display_name: str
     created_at: str
     lifecycle: Literal["active"] = "active"
-    max_input_tokens: int
+    max_input_tokens: int | None
     max_tokens: None = None
     capabilities: None = None
     deprecated_at: None = None

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from litestar.datastructures import MultiDict
 from msgspec import Struct
 
+from headrace.gateway.catalogue import ServedModel
 from headrace.gateway.dialects.anthropic.answers import ModelInfo, ModelPage
 from headrace.gateway.dialects.anthropic.messages import refuse_value
-from headrace.schema.settings import ModelSettings
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 1000
@@ -49,7 +49,7 @@ def read_page_query(query: MultiDict[str]) -> PageQuery:
     )
 
 
-def to_model_page(models: Mapping[str, ModelSettings], query: PageQuery) -> ModelPage:
+def to_model_page(models: Mapping[str, ServedModel], query: PageQuery) -> ModelPage:
     """Return a page of the list.
 
     Raises:
@@ -78,7 +78,7 @@ def _place_of(name: str, names: list[str], param: str) -> int:
     return names.index(name)
 
 
-def to_model_info(name: str, model: ModelSettings) -> ModelInfo:
+def to_model_info(name: str, model: ServedModel) -> ModelInfo:
     """Return one model."""
     created = datetime.fromtimestamp(model.created, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return ModelInfo(id=name, display_name=name, created_at=created, max_input_tokens=model.max_model_tokens)

@@ -25,4 +25,9 @@ class NativeParser:
             **{name: getattr(wire, name) for name in ChatCompletionRequest.__struct_fields__}
         )
         check_request(request)
-        return ParsedCall(request=request, rendering=NativeRendering, stream=wire.stream)
+        return ParsedCall(
+            request=request,
+            rendering=NativeRendering,
+            stream=wire.stream,
+            local_only=wire.privacy == "local_only",
+        )

@@ -14,9 +14,11 @@ class GenerationBody(ChatCompletionRequest, frozen=True, kw_only=True, omit_defa
 
     Attributes:
         stream: True for server-sent events, False for one whole answer.
+        privacy: `local_only` keeps the request from every outside provider.
     """
 
     stream: bool = False
+    privacy: Literal["any", "local_only"] = "any"
 
 
 class TokenUsage(Struct, frozen=True, kw_only=True):
