@@ -27,7 +27,7 @@ test("a streamed call that is forced", async () => {
     messages: weather,
     max_tokens: 100,
     tools: [tool],
-    tool_choice: { type: "tool", name: "get_weather", disable_parallel_tool_use: true },
+    tool_choice: { type: "tool", name: "get_weather" },
   });
   const message = await stream.finalMessage();
   assert.equal(message.stop_reason, "tool_use");
