@@ -4,6 +4,7 @@ from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.load import ConfigSource, SettingsError, load_settings
 from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.models import ModelSettings, served_names
+from headrace.schema.settings.providers import ProviderSettings
 from headrace.schema.settings.root import Settings
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
@@ -18,6 +19,7 @@ __all__ = [
     "LogSettings",
     "ModelSettings",
     "ObjectSettings",
+    "ProviderSettings",
     "RedisSettings",
     "SchedulerSettings",
     "Secret",

@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.schema.settings.models import ModelSettings
+from headrace.schema.settings.providers import ProviderSettings, list_problems
 from headrace.schema.settings.root import Settings
 from headrace.schema.settings.values import Secret
 
@@ -196,6 +197,7 @@ class _Loader:
                 sections[section] = self._build_named(section, struct)
         settings = Settings(**sections)
         self._check_adapters(settings.models)
+        self._check_providers(settings.providers)
         return settings
 
     def _build_named(self, section: str, struct: type[Struct]) -> dict[str, Struct]:
@@ -221,6 +223,13 @@ class _Loader:
                     origin = self._origins.get(path, "default")
                     self.problems.append(f"{origin}: {path}: the name {adapter} is already that of {taken[adapter]}")
                 taken[adapter] = f"an adapter of {name}"
+
+    def _check_providers(self, providers: Mapping[str, ProviderSettings]) -> None:
+        if self.problems:
+            # What could not be read is None here, and has been reported.
+            return
+        for path, problem in list_problems(providers):
+            self.problems.append(f"{self._origins.get(path, 'default')}: {path}: {problem}")
 
     def _convert(self, section: str, table: Table, struct: type[Struct]) -> Any:
         fields = get_type_hints(struct, include_extras=True)
@@ -279,7 +288,7 @@ def _from_text(text: str, kind: Any) -> Any:
     bare = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
     if Secret in get_args(bare):
         return Secret(text)
-    if getattr(bare, "__origin__", None) is dict:
+    if getattr(bare, "__origin__", None) in (dict, tuple):
         return msgspec.json.decode(text.encode(), type=bare)
     return msgspec.convert(text, kind, strict=False)
 

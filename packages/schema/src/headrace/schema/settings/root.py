@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.models import ModelSettings, demo_models
+from headrace.schema.settings.providers import ProviderSettings
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
 from headrace.schema.settings.worker import EngineSettings, WorkerSettings
@@ -27,3 +28,4 @@ class Settings(Struct, frozen=True, kw_only=True):
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     models: dict[str, ModelSettings] = field(default_factory=demo_models)
+    providers: dict[str, ProviderSettings] = field(default_factory=dict[str, ProviderSettings])
