@@ -17,7 +17,7 @@ class ProviderCall(Struct, frozen=True, kw_only=True):
     Attributes:
         request_id: ours; sent along where the vendor has a place for it, so that both logs can be joined.
         request: what to generate; its model is already the vendor's name for it.
-        timeout_seconds: from now to the deadline.
+        timeout_seconds: from the start of the call to the deadline.
     """
 
     request_id: str
@@ -30,6 +30,7 @@ class Fault(StrEnum):
 
     Attributes:
         REQUEST: the request can't be answered as it is, by this provider at least: no retry, and no sign of ill health.
+            So too when its own time is over.
         REFUSED: our key, our quota or our rate there: another provider may take it.
         UPSTREAM: it is ill: try again, try another, and count it.
     """
@@ -70,10 +71,15 @@ class Provider(Protocol):
     def generate(self, call: ProviderCall) -> AsyncGenerator[list[Event], None]:
         """Run a call and yield its events in order, in lists as they came.
 
-        The first list begins with `GenerationStarted`, as soon as the vendor has accepted the call. Each sequence then
-        starts, grows and finishes, and the last event is terminal: `GenerationFinished` with the usage, or, once the
-        first list is out, `GenerationFailed`. Reasoning, log probabilities and usage are told only where `output` asks
-        for what can be left out. Closing the iterator early ends the call at the vendor.
+        The first list begins with `GenerationStarted`, whose worker is `provider:NAME`. It comes with the first piece
+        of the vendor's answer and not with its headers, so that a vendor that accepts a call and then fails, or says
+        nothing, still fails by an exception, and the call can go elsewhere. Each sequence then starts, grows and
+        finishes, and the last event is terminal: `GenerationFinished` with the usage (zeros where the vendor tells
+        none), or, once the first list is out, `GenerationFailed`. An answer that breaks off never looks whole.
+        Reasoning and log probabilities are told only where `output` asks for them; timings are left to the caller.
+
+        Closing the iterator early ends the call at the vendor at once: close it (`contextlib.aclosing`) wherever the
+        loop over it may end early.
 
         Raises:
             ProviderError: before the first list only.

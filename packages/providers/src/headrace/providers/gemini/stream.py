@@ -1,0 +1,158 @@
+"""Reads Gemini's stream: pieces with candidates, the last of each with the reason of its end, then the end of the body.
+
+Nothing else says that a stream is whole, so one in which a candidate has no such reason is not.
+"""
+
+import msgspec
+
+from headrace.providers.failing import Complaints
+from headrace.providers.gemini.errors import read_error_value
+from headrace.providers.gemini.signatures import to_signed_id
+from headrace.providers.gemini.wire import (
+    Candidate,
+    FunctionCall,
+    GenerateChunk,
+    LikelyToken,
+    LogprobsResult,
+    Part,
+    UsageBody,
+)
+from headrace.providers.telling import GenerationTelling, SequenceTelling
+from headrace.schema.errors import ErrorCode
+from headrace.schema.events import Event, FinishReason, Stage, TokenLogprob, Usage
+
+_REASONS: dict[str, FinishReason] = {
+    "STOP": "stop",
+    "FINISH_REASON_UNSPECIFIED": "stop",
+    "MAX_TOKENS": "length",
+    "SAFETY": "content_filter",
+    "RECITATION": "content_filter",
+    "LANGUAGE": "content_filter",
+    "BLOCKLIST": "content_filter",
+    "PROHIBITED_CONTENT": "content_filter",
+    "SPII": "content_filter",
+    "IMAGE_SAFETY": "content_filter",
+    "IMAGE_PROHIBITED_CONTENT": "content_filter",
+    "IMAGE_RECITATION": "content_filter",
+    "MODEL_ARMOR": "content_filter",
+}
+"""Every other reason means that the model, or what reads it, failed."""
+
+_NO_ARGUMENTS = (b"", b"null")
+_chunks = msgspec.json.Decoder(GenerateChunk)
+
+
+class ContentReader:
+    """Reads the stream of a generation; see `AnswerReader`.
+
+    Args:
+        telling: tells what it says.
+        count: how many answers were asked for.
+        request_id: what ids of calls are made of.
+        complaints: say what goes wrong.
+    """
+
+    def __init__(self, telling: GenerationTelling, *, count: int, request_id: str, complaints: Complaints) -> None:
+        self._telling = telling
+        self._count = count
+        self._request_id = request_id
+        self._complaints = complaints
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the terminal event is told."""
+        return self._telling.is_done
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of the prompt, which the first piece says."""
+        return 0 if self._telling.usage is None else self._telling.usage.input_tokens
+
+    @property
+    def stage(self) -> Stage:
+        """How far the generation has come."""
+        return self._telling.stage
+
+    @property
+    def usage(self) -> Usage | None:
+        """What was used up to here."""
+        return self._telling.usage
+
+    def take(self, data: bytes, events: list[Event]) -> None:
+        """Take the next piece."""
+        try:
+            chunk = _chunks.decode(data)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise self._complaints.garbled("a chunk that is none") from error
+        if chunk.error is not None:
+            raise self._complaints.of_event(read_error_value(chunk.error))
+        if chunk.usage_metadata is not None:
+            self._telling.usage = to_usage(chunk.usage_metadata)
+        for candidate in chunk.candidates or ():
+            self._take_candidate(candidate, events)
+        if not chunk.candidates and chunk.prompt_feedback is not None and chunk.prompt_feedback.block_reason:
+            # The prompt itself was not let through: that is an answer without a word in it.
+            for index in range(self._count):
+                self._telling.sequence(index, events).finish(events, "content_filter")
+
+    def end(self) -> list[Event]:
+        """Take the end of the body, which is the end of the generation."""
+        events: list[Event] = []
+        self._telling.finish(events)
+        return events
+
+    def _take_candidate(self, candidate: Candidate, events: list[Event]) -> None:
+        sequence = self._telling.sequence(candidate.index, events)
+        logprobs = None if candidate.logprobs_result is None else to_logprobs(candidate.logprobs_result)
+        if candidate.content is not None:
+            for part in candidate.content.parts or ():
+                self._take_part(sequence, part, events)
+        if logprobs:
+            sequence.say(events, "", logprobs=logprobs)
+        if candidate.finish_reason:
+            reason = _REASONS.get(candidate.finish_reason)
+            if reason is None:
+                raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"gave up: {candidate.finish_reason[:40]}")
+            sequence.finish(events, reason)
+
+    def _take_part(self, sequence: SequenceTelling, part: Part, events: list[Event]) -> None:
+        if part.text:
+            if part.thought:
+                sequence.think(events, part.text)
+            else:
+                sequence.say(events, part.text)
+        if part.function_call is not None:
+            self._take_call(sequence, part.function_call, part.thought_signature, events)
+
+    def _take_call(
+        self, sequence: SequenceTelling, call: FunctionCall, signature: str | None, events: list[Event]
+    ) -> None:
+        number = sequence.calls
+        id_ = call.id or f"call_{self._request_id}_{sequence.index}_{number}"
+        given = bytes(call.args).strip()
+        arguments = "{}" if given in _NO_ARGUMENTS else given.decode()
+        sequence.call(events, number, call_id=to_signed_id(id_, signature), name=call.name, arguments=arguments)
+
+
+def to_usage(usage: UsageBody) -> Usage:
+    """Return token counts in our words: thoughts are among the tokens of the answer."""
+    thoughts = usage.thoughts_token_count or 0
+    return Usage(
+        (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
+        (usage.candidates_token_count or 0) + thoughts,
+        usage.cached_content_token_count or 0,
+        thoughts,
+    )
+
+
+def to_logprobs(result: LogprobsResult) -> tuple[TokenLogprob, ...]:
+    """Return the log probabilities of a piece."""
+    tops = result.top_candidates
+    return tuple(
+        _to_token(token, tuple([_to_token(top, ()) for top in tops[i].candidates]) if i < len(tops) else ())
+        for i, token in enumerate(result.chosen_candidates)
+    )
+
+
+def _to_token(token: LikelyToken, top: tuple[TokenLogprob, ...]) -> TokenLogprob:
+    return TokenLogprob(token.token_id, token.token, token.log_probability, None, top)
