@@ -1,6 +1,7 @@
 """A scheduler's transport that keeps what it is told, for tests of the scheduler alone."""
 
 import asyncio
+from collections.abc import Sequence
 
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import Event, StreamChunk
@@ -18,6 +19,7 @@ class RecordingSchedulerTransport(Recorder):
         self.controls: list[tuple[ControlMessage, str, str | None]] = []
         self.receiver: ReplyReceiver | None = None
         self.unsent: list[GenerationTask] = []
+        self.models: list[str] = []
         self._ready = asyncio.Event()
         self._ready.set()
 
@@ -40,6 +42,9 @@ class RecordingSchedulerTransport(Recorder):
 
     async def wait_ready(self) -> None:
         await self._ready.wait()
+
+    async def add_models(self, models: Sequence[str]) -> None:
+        self.models += models
 
     def publish_task(self, task: GenerationTask) -> None:
         (self.tasks if self._ready.is_set() else self.unsent).append(task)

@@ -57,6 +57,17 @@ async def test_tasks_of_one_priority_arrive_in_order_and_a_higher_priority_overt
     assert order == [high.request_id, *(task.request_id for task in low)]
 
 
+async def test_a_model_that_is_added_has_its_queue_at_once(sides: Sides) -> None:
+    added = fresh_name("model")
+    early, late = make_task(added), make_task(added)
+    sides.scheduler.publish_task(early)
+    await sides.replies.until(lambda: sides.replies.rejected == [early.request_id])
+    await sides.scheduler.add_models([sides.model, added])
+    sides.scheduler.publish_task(late)
+    await _until_queued(sides)
+    assert sides.replies.rejected == [early.request_id]
+
+
 async def _until_queued(sides: Sides) -> None:
     """A query written after the tasks and read back: every task before it has been queued (or is about to be)."""
     sides.worker.send(sides.address, AttemptQuery("marker", sides.worker_id))

@@ -32,6 +32,11 @@ def read_settings(
     )
 
 
+def settings_path(*, config: str | None, environ: Mapping[str, str]) -> Path:
+    """Return the settings file that `read_settings` reads, or would read if it were there."""
+    return Path(config or environ.get(CONFIG_VARIABLE) or DEFAULT_NAME)
+
+
 def _find_source(config: str | None) -> ConfigSource | None:
     path = Path(config or DEFAULT_NAME)
     if config is None and not path.exists():

@@ -1,4 +1,4 @@
-"""Signals as an event: the first asks for a drain, the second ends the process at once."""
+"""Signals as events: the first asks for a drain, the second ends the process at once; a hangup asks for a reload."""
 
 import asyncio
 import os
@@ -39,3 +39,15 @@ def stop_on_signals(announce: Callable[[], None] | None = None) -> Generator[asy
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
+
+
+@contextmanager
+def hangups() -> Generator[asyncio.Event]:
+    """Yield an event that each SIGHUP sets; whoever sees it clears it."""
+    loop = asyncio.get_running_loop()
+    hung_up = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, hung_up.set)
+    try:
+        yield hung_up
+    finally:
+        loop.remove_signal_handler(signal.SIGHUP)

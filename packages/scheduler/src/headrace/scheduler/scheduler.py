@@ -77,6 +77,11 @@ class Scheduler:
         await self._transport.start(self)
         self._publisher.start()
 
+    async def serve(self, models: Mapping[str, str]) -> None:
+        """Serve these names from now on, each with the model whose workers answer; what runs goes on as it began."""
+        await self._transport.add_models(list(dict.fromkeys(models.values())))
+        self._models = models
+
     async def check(self) -> None:
         """Raise `broker_unavailable`, with the reason, unless a request could be accepted now."""
         await self._publisher.check()

@@ -50,6 +50,13 @@ class SchedulerTransport(Protocol):
         """Return when tasks can be published and replies can arrive; wait for as long as that takes."""
         ...
 
+    async def add_models(self, models: Sequence[str]) -> None:
+        """Have the task queues of further models; those that are known already are left alone.
+
+        Returns when they are there, or at once while the broker is away: the next connection makes them.
+        """
+        ...
+
     def publish_task(self, task: GenerationTask) -> None:
         """Publish a task to its model's queue: persistent, mandatory, confirmed.
 

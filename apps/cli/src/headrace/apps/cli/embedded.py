@@ -11,6 +11,7 @@ from collections.abc import Callable
 import structlog
 
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
+from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.worker.compose import make_worker_id
 from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings
@@ -32,6 +33,7 @@ async def run_embedded(
     listener: socket.socket,
     stop: asyncio.Event,
     on_ready: Callable[[], None],
+    reloader: SettingsReloader | None = None,
 ) -> None:
     """Serve until `stop` is set, then drain: first the gateway's streams, then the worker.
 
@@ -41,6 +43,7 @@ async def run_embedded(
         listener: the listening socket.
         stop: ends it.
         on_ready: called once, when the first request can be answered.
+        reloader: changes the settings meanwhile.
 
     Raises:
         EngineDeadError: the engine died; every stream has been told.
@@ -54,7 +57,7 @@ async def run_embedded(
         drain_seconds=settings.worker.drain_seconds,
         observers=[LoggingObserver(_log), WorkerMetrics(gateway.registry)],
     )
-    parts = _Parts(gateway, replica, stop)
+    parts = _Parts(gateway, replica, stop, reloader)
     async with asyncio.TaskGroup() as group:
         group.create_task(parts.run_worker())
         await parts.wait_for_worker()
@@ -76,8 +79,11 @@ def _make_sides(settings: Settings) -> tuple[SchedulerTransport, WorkerTransport
 class _Parts:
     """The two halves, and the order in which they end."""
 
-    def __init__(self, gateway: Gateway, replica: Replica, stop: asyncio.Event) -> None:
+    def __init__(
+        self, gateway: Gateway, replica: Replica, stop: asyncio.Event, reloader: SettingsReloader | None
+    ) -> None:
         self._gateway = gateway
+        self._reloader = reloader
         self._replica = replica
         self._stop = stop
         self._stop_worker = asyncio.Event()
@@ -104,6 +110,6 @@ class _Parts:
 
     async def run_gateway(self, listener: socket.socket) -> None:
         try:
-            await serve_gateway(self._gateway, listener, self._stop)
+            await serve_gateway(self._gateway, listener, self._stop, reloader=self._reloader)
         finally:
             self._stop_worker.set()

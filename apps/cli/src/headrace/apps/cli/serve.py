@@ -14,12 +14,14 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from headrace.apps.cli.embedded import run_embedded
 from headrace.apps.cli.environment import read_environment
 from headrace.apps.cli.serve_options import ServeOptions
+from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import check_exposure, open_socket
 from headrace.apps.worker.compose import engine_kind, find_model, find_weights, make_engine
 from headrace.models import WeightsError
-from headrace.process.config import read_settings
+from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
+from headrace.process.watch import WatchedFile
 from headrace.schema.settings import ModelSettings, Settings, SettingsError
 from headrace.transport.rabbitmq import check_url
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
@@ -34,8 +36,12 @@ _problems = Console(stderr=True, highlight=False)
 def serve(options: ServeOptions) -> int:
     """Serve until Ctrl-C, and return the exit status."""
     started = time.monotonic()
+    watched = WatchedFile(settings_path(config=options.config, environ=read_environment()))
     try:
         settings = read_serve_settings(options)
+        reloader = SettingsReloader(
+            lambda: read_serve_settings(options), watched=watched, seconds=settings.routing.reload_seconds
+        )
         check_exposure(settings.gateway)
         _check_broker(settings)
         set_up_log(settings.log)
@@ -61,6 +67,7 @@ def serve(options: ServeOptions) -> int:
                 engine=engine,
                 listener=listener,
                 stop=stop,
+                reloader=reloader,
                 on_ready=lambda: _announce_ready(settings, address, time.monotonic() - started),
             )
 

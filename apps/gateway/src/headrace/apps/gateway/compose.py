@@ -4,8 +4,10 @@
 """
 
 import asyncio
+import random
 import secrets
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 
@@ -13,10 +15,23 @@ import structlog
 from litestar import Litestar
 from prometheus_client import CollectorRegistry
 
+from headrace.apps.gateway.live import LiveSettings
+from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, guard_hosts, stop_server
 from headrace.gateway.app import GatewayParts, create_app
+from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.draining import Draining
 from headrace.gateway.metrics import GatewayMetrics
+from headrace.gateway.routing.breaker import BreakerRules
+from headrace.gateway.routing.facts import RoutingObserver
+from headrace.gateway.routing.journal import RoutingJournal
+from headrace.gateway.routing.leases import ProviderPool
+from headrace.gateway.routing.metrics import RoutingMetrics
+from headrace.gateway.routing.run import RunParts
+from headrace.gateway.routing.source import RoutedSource, Routing
+from headrace.gateway.routing.table import build_routes, list_served
+from headrace.providers.build import build_provider
+from headrace.scheduler.base import Submission
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
@@ -36,6 +51,9 @@ class Gateway:
 
     settings: Settings
     scheduler: Scheduler
+    routed: RoutedSource
+    providers: ProviderPool
+    live: LiveSettings
     app: Litestar
     draining: Draining
     registry: CollectorRegistry
@@ -79,14 +97,18 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         observers=[SchedulerMetrics(registry)],
         large=_open_large(settings),
     )
+    observers: Sequence[RoutingObserver] = (RoutingMetrics(registry), RoutingJournal())
+    providers = ProviderPool(build_provider, rules=BreakerRules.of(settings.routing), observers=observers)
+    routed, catalogue = _build_routing(settings, scheduler, providers, observers)
     draining = Draining()
     checks = {"broker": scheduler.check}
     redis = _connect_redis(settings)
     if redis is not None:
         checks["redis"] = redis.check
     parts = GatewayParts(
-        source=scheduler,
+        source=routed,
         models=settings.models,
+        catalogue=catalogue,
         settings=guard_hosts(settings.gateway),
         version=version("headrace-gateway"),
         checks=checks,
@@ -97,11 +119,30 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
     return Gateway(
         settings=settings,
         scheduler=scheduler,
+        routed=routed,
+        providers=providers,
+        live=LiveSettings(settings, scheduler=scheduler, routed=routed, pool=providers, catalogue=catalogue),
         app=create_app(parts),
         draining=draining,
         registry=registry,
         redis=redis,
     )
+
+
+def _build_routing(
+    settings: Settings, scheduler: Scheduler, providers: ProviderPool, observers: Sequence[RoutingObserver]
+) -> tuple[RoutedSource, Catalogue]:
+    leases = providers.prepare(settings.providers)
+    providers.adopt(leases)
+    routes = build_routes(settings)
+    parts = RunParts(own=scheduler, forecast=_know_no_wait, random=random.random, observers=observers)
+    routed = RoutedSource(parts, routing=Routing(routes=routes, providers=leases), settings=settings.scheduler)
+    return routed, Catalogue(list_served(settings, routes))
+
+
+def _know_no_wait(_model: str, _submission: Submission) -> float | None:
+    """Say nothing of the queues ahead: a wait is noticed when it has become too long."""
+    return None
 
 
 def _open_large(settings: Settings) -> LargeRequests | None:
@@ -122,7 +163,12 @@ def _connect_redis(settings: Settings) -> RedisProbe | None:
 
 
 async def serve_gateway(
-    gateway: Gateway, listener: socket.socket, stop: asyncio.Event, *, ready: asyncio.Event | None = None
+    gateway: Gateway,
+    listener: socket.socket,
+    stop: asyncio.Event,
+    *,
+    ready: asyncio.Event | None = None,
+    reloader: SettingsReloader | None = None,
 ) -> None:
     """Serve until `stop` is set, then drain: streams that run may finish, and those that can't are told so.
 
@@ -131,23 +177,28 @@ async def serve_gateway(
         listener: the listening socket.
         stop: ends it.
         ready: set once requests are answered.
+        reloader: changes the settings meanwhile.
     """
     server = build_server(gateway.app, gateway.settings.gateway)
     try:
         await gateway.scheduler.start()
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
+            reloading = None if reloader is None else group.create_task(reloader.run(gateway.live))
             if ready is not None:
                 ready.set()
             await stop.wait()
+            if reloading is not None:
+                reloading.cancel()
             gateway.draining.begin()
-            _log.info("gateway draining", in_flight=gateway.scheduler.in_flight)
+            _log.info("gateway draining", in_flight=gateway.scheduler.in_flight + gateway.routed.in_flight)
             if not await stop_server(server, serving, seconds=gateway.settings.gateway.drain_seconds):
-                gateway.scheduler.end_all(
-                    ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again"
-                )
+                for source in (gateway.routed, gateway.scheduler):
+                    source.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
                 await stop_server(server, serving, seconds=FLUSH_SECONDS)
     finally:
+        await gateway.routed.close()
+        await gateway.providers.close()
         await gateway.scheduler.close()
         if gateway.redis is not None:
             await gateway.redis.close()

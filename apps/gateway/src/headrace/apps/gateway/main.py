@@ -10,11 +10,13 @@ import structlog
 import uvloop
 
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
+from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import check_exposure, open_socket
 from headrace.process.arguments import make_process_parser
-from headrace.process.config import read_settings
+from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
+from headrace.process.watch import WatchedFile
 from headrace.schema.settings import Settings, SettingsError
 
 BAD_SETTINGS = 2
@@ -25,16 +27,20 @@ _log = structlog.get_logger("headrace.gateway")
 def main(argv: list[str] | None = None) -> int:
     """Run the gateway process and return its exit status."""
     arguments = _parse(argv)
+    environ = dict(os.environ)  # noqa: TID251 - the process's edge
+    watched = WatchedFile(settings_path(config=arguments.config, environ=environ))
+
+    def read() -> Settings:
+        overrides = {"gateway.host": arguments.host, "gateway.port": arguments.port}
+        return read_settings(config=arguments.config, environ=environ, overrides=overrides)
+
     try:
-        settings = read_settings(
-            config=arguments.config,
-            environ=os.environ,  # noqa: TID251 - the process's edge
-            overrides={"gateway.host": arguments.host, "gateway.port": arguments.port},
-        )
+        settings = read()
+        reloader = SettingsReloader(read, watched=watched, seconds=settings.routing.reload_seconds)
         check_exposure(settings.gateway)
         set_up_log(settings.log)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, reloader))
     except SettingsError as error:
         sys.stderr.write(f"headrace-gateway: {error}\n")
         return BAD_SETTINGS
@@ -52,14 +58,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def _serve(settings: Settings) -> None:
+async def _serve(settings: Settings, reloader: SettingsReloader) -> None:
     gateway: Gateway = build_gateway(settings, connect_broker(settings))
     listener: socket = open_socket(settings.gateway)
     host, port = listener.getsockname()[:2]
     ready = asyncio.Event()
     with stop_on_signals() as stop:
         async with asyncio.TaskGroup() as group:
-            group.create_task(serve_gateway(gateway, listener, stop, ready=ready))
+            group.create_task(serve_gateway(gateway, listener, stop, ready=ready, reloader=reloader))
             await ready.wait()
             _log.info("gateway ready", host=host, port=port, models=list(settings.models))
     _log.info("gateway stopped")

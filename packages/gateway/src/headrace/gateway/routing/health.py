@@ -11,7 +11,14 @@ from headrace.schema.errors import ErrorCode
 PAUSE_SECONDS = 1.0
 """Where a provider has no room and does not say for how long."""
 LONGEST_PAUSE_SECONDS = 300.0
-_BUSY = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.QUOTA_EXCEEDED, ErrorCode.OVERLOADED})
+_BUSY = frozenset(
+    {
+        ErrorCode.RATE_LIMITED,
+        ErrorCode.QUOTA_EXCEEDED,
+        ErrorCode.OVERLOADED,
+        ErrorCode.PROVIDER_UNAVAILABLE,
+    }
+)
 
 
 class TargetHealth:

@@ -21,7 +21,7 @@ class MemorySchedulerTransport:
 
     def __init__(self, hub: MemoryHub, *, models: Sequence[str]) -> None:
         self._hub = hub
-        self._models = models
+        self._models: Sequence[str] = list(models)
         self._receiver: ReplyReceiver | None = None
         self._address = hub.new_reply_address()
 
@@ -41,6 +41,13 @@ class MemorySchedulerTransport:
     async def wait_ready(self) -> None:
         """Return: a started memory transport is ready."""
         await self.check()
+
+    async def add_models(self, models: Sequence[str]) -> None:
+        """Make the task queues of further models."""
+        self._models = [*self._models, *(model for model in models if model not in self._models)]
+        if self._receiver is not None:
+            for model in models:
+                self._hub.declare_queue(task_queue_name(model))
 
     def publish_task(self, task: GenerationTask) -> None:
         """Queue a task."""

@@ -57,7 +57,7 @@ class RabbitmqSchedulerTransport:
         self, settings: BrokerSettings, *, replica_id: str, models: Sequence[str], relay: RedisRelay | None = None
     ) -> None:
         self._replica_id = replica_id
-        self._models = models
+        self._models: Sequence[str] = list(dict.fromkeys(models))
         self._relay = relay
         self._link = RabbitmqLink(
             build_parameters(settings, name=f"headrace scheduler {replica_id}"),
@@ -108,8 +108,7 @@ class RabbitmqSchedulerTransport:
         tasks, replies, control = [await link.open_channel() for _ in range(3)]
         for channel in (tasks, replies, control):
             channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
-        for model in self._models:
-            await declare_task_queue(link, tasks, model)
+        declared = await self._declare_missing(link, tasks, frozenset())
         tasks.add_on_return_callback(self._on_task_returned)
         control.add_on_return_callback(self._on_control_returned)
         await link.call(lambda done: tasks.confirm_delivery(self._on_confirm, callback=done))
@@ -121,11 +120,32 @@ class RabbitmqSchedulerTransport:
         await link.call(
             lambda done: replies.basic_consume(queue, self._on_replies, auto_ack=True, exclusive=True, callback=done)
         )
+        while not declared.issuperset(self._models):
+            # Some were added meanwhile.
+            declared = await self._declare_missing(link, tasks, declared)
         self._tasks_channel, self._control_channel = tasks, control
         for task in self._outgoing.begin_again():
             self._send_task(task)
         if self._epoch > 1 and self._receiver is not None:
             self._receiver.restore_reply_path()
+
+    async def _declare_missing(self, link: RabbitmqLink, tasks: Channel, declared: frozenset[str]) -> frozenset[str]:
+        models = frozenset(self._models)
+        for model in models - declared:
+            await declare_task_queue(link, tasks, model)
+        return declared | models
+
+    async def add_models(self, models: Sequence[str]) -> None:
+        """Declare the task queues of further models."""
+        added = [model for model in models if model not in self._models]
+        self._models = [*self._models, *added]
+        channel = self._tasks_channel
+        if channel is None or not channel.is_open:
+            return
+        # Where the connection is lost meanwhile, the next one declares them.
+        with contextlib.suppress(TransportUnavailableError):
+            for model in added:
+                await declare_task_queue(self._link, channel, model)
 
     def _on_lost(self) -> None:
         self._tasks_channel = self._control_channel = None
