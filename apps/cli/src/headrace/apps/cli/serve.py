@@ -39,6 +39,7 @@ def serve(options: ServeOptions) -> int:
     watched = WatchedFile(settings_path(config=options.config, environ=read_environment()))
     try:
         settings = read_serve_settings(options)
+        # A hangup is the terminal's end here, and ends the process as it always does.
         reloader = SettingsReloader(
             lambda: read_serve_settings(options), watched=watched, seconds=settings.routing.reload_seconds
         )

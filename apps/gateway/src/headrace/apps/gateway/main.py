@@ -4,6 +4,7 @@ import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Callable
 from socket import socket
 
 import structlog
@@ -15,7 +16,7 @@ from headrace.apps.gateway.server import check_exposure, open_socket
 from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log
-from headrace.process.signals import stop_on_signals
+from headrace.process.signals import hangups, stop_on_signals
 from headrace.process.watch import WatchedFile
 from headrace.schema.settings import Settings, SettingsError
 
@@ -36,11 +37,10 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         settings = read()
-        reloader = SettingsReloader(read, watched=watched, seconds=settings.routing.reload_seconds)
         check_exposure(settings.gateway)
         set_up_log(settings.log)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, reloader))
+            runner.run(_serve(settings, read, watched))
     except SettingsError as error:
         sys.stderr.write(f"headrace-gateway: {error}\n")
         return BAD_SETTINGS
@@ -58,12 +58,14 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def _serve(settings: Settings, reloader: SettingsReloader) -> None:
+async def _serve(settings: Settings, read: Callable[[], Settings], watched: WatchedFile) -> None:
     gateway: Gateway = build_gateway(settings, connect_broker(settings))
     listener: socket = open_socket(settings.gateway)
     host, port = listener.getsockname()[:2]
     ready = asyncio.Event()
-    with stop_on_signals() as stop:
+    with stop_on_signals() as stop, hangups() as hung_up:
+        seconds = settings.routing.reload_seconds
+        reloader = SettingsReloader(read, watched=watched, seconds=seconds, asked=hung_up)
         async with asyncio.TaskGroup() as group:
             group.create_task(serve_gateway(gateway, listener, stop, ready=ready, reloader=reloader))
             await ready.wait()

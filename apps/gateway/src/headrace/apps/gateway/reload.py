@@ -1,4 +1,4 @@
-"""Reads the settings again when their file changes or a SIGHUP comes. What can't be used changes nothing."""
+"""Reads the settings again when their file changes, or when it is asked to. What can't be used changes nothing."""
 
 import asyncio
 from collections.abc import Callable
@@ -6,7 +6,6 @@ from collections.abc import Callable
 import structlog
 
 from headrace.apps.gateway.live import LiveSettings
-from headrace.process.signals import hangups
 from headrace.process.watch import WatchedFile
 from headrace.schema.settings import Settings, SettingsError
 
@@ -19,31 +18,39 @@ class SettingsReloader:
     Args:
         read: reads the settings as the process did at its start; it may raise SettingsError.
         watched: their file.
-        seconds: between two looks at it; 0 leaves it to signals.
+        seconds: between two looks at it; 0 for none.
+        asked: asks for it whenever it is set.
     """
 
-    def __init__(self, read: Callable[[], Settings], *, watched: WatchedFile, seconds: float) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Settings],
+        *,
+        watched: WatchedFile,
+        seconds: float,
+        asked: asyncio.Event | None = None,
+    ) -> None:
         self._read = read
+        self._asked = asked or asyncio.Event()
         self._watched = watched
         self._seconds = seconds
 
     async def run(self, live: LiveSettings) -> None:
         """Reload whenever it is time to, until cancelled."""
-        with hangups() as hung_up:
-            while True:
-                await self._wait(hung_up)
-                await self.reload(live)
+        while True:
+            await self._wait()
+            await self.reload(live)
 
-    async def _wait(self, hung_up: asyncio.Event) -> None:
+    async def _wait(self) -> None:
         while True:
             try:
                 async with asyncio.timeout(self._seconds or None):
-                    await hung_up.wait()
+                    await self._asked.wait()
             except TimeoutError:
                 if await self._watched.has_changed():
                     return
             else:
-                hung_up.clear()
+                self._asked.clear()
                 await self._watched.has_changed()
                 return
 

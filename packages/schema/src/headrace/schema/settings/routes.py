@@ -97,6 +97,6 @@ class RoutingSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=3600.0,
-            description="How often the settings file is looked at for a change; 0 leaves it to SIGHUP.",
+            description="How often a gateway looks whether the settings file has changed; 0 leaves it to SIGHUP.",
         ),
     ] = 2.0
