@@ -7,14 +7,17 @@ import httpx
 import openai
 import pytest
 from msgspec import json
+from openai.types.chat import ChatCompletionToolParam
 
 from tests.integration.routing.rig import Stage, open_stage, running
-from tests.support.upstream import Upstream, stream_of, whole_of
+from tests.support.upstream import Upstream, stream_of, to_events, whole_of
 from tests.support.vendor_streams import STREAMS, VendorStream
 
 KINDS = ("openai", "anthropic", "gemini")
 streams = pytest.mark.parametrize("stream", STREAMS, ids=[f"{s.kind}: {s.name}" for s in STREAMS])
-TOOL = {"type": "object", "properties": {"city": {"type": "string"}}}
+TOOLS: list[ChatCompletionToolParam] = [
+    {"type": "function", "function": {"name": name, "parameters": {"type": "object"}}} for name in ("weather", "time")
+]
 _ENDS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
 
 
@@ -41,9 +44,7 @@ async def test_an_openai_client_on_any_provider(tmp_path: Path, stream: VendorSt
             client.chat.completions.stream(
                 model=f"{stream.kind}/big",
                 messages=[{"role": "user", "content": "Hi"}],
-                tools=[
-                    {"type": "function", "function": {"name": name, "parameters": TOOL}} for name in ("weather", "time")
-                ],
+                tools=TOOLS,
                 stream_options={"include_usage": True},
             ) as told,
         ):
@@ -127,6 +128,23 @@ async def test_a_fallback_says_who_answered_and_keeps_the_name_that_was_asked_fo
 async def _get(stage: Stage, path: str) -> str:
     async with httpx.AsyncClient(base_url=stage.url) as client:
         return (await client.get(path)).raise_for_status().text
+
+
+async def test_a_vendor_that_fails_behind_a_200_is_passed_over_while_nothing_was_told(tmp_path: Path) -> None:
+    async with open_stage(tmp_path) as stage:
+        stage.write(
+            stage.providers("anthropic")
+            + '[routes.chat]\nretries = 0\ntargets = [{ model = "anthropic/big" }]\nfallbacks = [{ model = "own" }]\n'
+        )
+        text = next(s for s in STREAMS if s.kind == "anthropic" and s.name == "text")
+        error = {"type": "error", "error": {"type": "overloaded_error", "message": "Overloaded"}}
+        stage.upstreams["anthropic"].play(stream_of(*text.events[:2], to_events([error], named=True)))
+        async with running(stage), _anthropic(stage) as client:
+            answer = await client.messages.create(
+                model="chat", max_tokens=10, messages=[{"role": "user", "content": "Hi"}]
+            )
+        assert [block.text for block in answer.content if block.type == "text"] == ["our own words"]
+        assert len(stage.upstreams["anthropic"].asked) == 1
 
 
 async def test_a_failure_of_all_names_them_and_says_when_to_come_back(tmp_path: Path) -> None:

@@ -210,6 +210,9 @@ async def test_the_log_has_one_line_for_a_generation() -> None:
             "ttft_ms": IsPositiveFloat(),
             "total_ms": IsPositiveFloat(),
             "client_left": False,
+            "route": "own",
+            "target": "demo",
+            "attempts": 1,
         }
     ]
 

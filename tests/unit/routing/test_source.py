@@ -209,7 +209,7 @@ async def test_nothing_is_spliced_once_something_was_told() -> None:
 
 async def test_a_vendor_that_accepts_and_then_fails_before_a_word_has_told_nothing() -> None:
     failed = GenerationFailed("provider_error", "overloaded", "prefill", retryable=True)
-    a = PlayedProvider("a", ([GenerationStarted("v", 3), SequenceStarted(0)], [failed]))
+    a = PlayedProvider("a", ([GenerationStarted("v", 3), SequenceStarted(0)], [SequenceFinished(0, "error"), failed]))
     async with routing(make_settings({"r": FIRST}), ScriptedSource(), a) as rig:
         events, generation = await rig.ask("r")
         assert text_of(events) == "from b"

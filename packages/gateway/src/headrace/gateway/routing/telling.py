@@ -16,6 +16,7 @@ from headrace.schema.events import (
     GenerationQueued,
     GenerationStarted,
     SequenceDelta,
+    SequenceFinished,
     SequenceStarted,
     Usage,
 )
@@ -80,8 +81,7 @@ class Telling:
             if isinstance(event, GenerationFinished | GenerationFailed):
                 event = self._close(event)
             self._held.append(event)
-            if not isinstance(event, GenerationStarted | SequenceStarted | GenerationFailed):
-                self.has_told = True
+            self.has_told = self.has_told or _says_something(event)
             if self.has_told:
                 told += self._held
                 self._held = []
@@ -92,3 +92,10 @@ class Telling:
         if event.usage is None or event.usage == _NOTHING:
             self.end = structs.replace(event, usage=self.usage)
         return self.end
+
+
+def _says_something(event: Event) -> bool:
+    """Tell whether an event is a part of an answer, and not its opening, or the end of one that had no more."""
+    if isinstance(event, SequenceFinished):
+        return event.finish_reason not in ("error", "cancelled")
+    return not isinstance(event, GenerationStarted | SequenceStarted | GenerationFailed)
