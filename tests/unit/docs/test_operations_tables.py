@@ -9,6 +9,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from headrace.gateway.metrics import GatewayMetrics
+from headrace.gateway.routing.metrics import RoutingMetrics
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.worker.metrics import WorkerMetrics
 
@@ -23,6 +24,7 @@ def page(repository: Path) -> str:
 def test_metrics(page: str) -> None:
     registry = CollectorRegistry()
     GatewayMetrics(registry)
+    RoutingMetrics(registry)
     SchedulerMetrics(registry)
     WorkerMetrics(registry)
     kinds = {metric.name: metric.type for metric in registry.collect()}

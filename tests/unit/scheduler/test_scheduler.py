@@ -391,3 +391,18 @@ async def test_closing_ends_every_stream_with_an_event(
     with pytest.raises(HeadraceError) as caught:
         await scheduler.submit(_submission("later"))
     assert caught.value.code == ErrorCode.SHUTTING_DOWN
+
+
+async def test_models_that_are_served_later_have_their_queues_first(transport: RecordingSchedulerTransport) -> None:
+    scheduler = Scheduler(transport, models={"m": "m"}, settings=SchedulerSettings())
+    await scheduler.start()
+    await scheduler.serve({"m": "m", "n": "n", "adapter": "n"})
+    assert transport.models == ["m", "n"]
+    generation = await scheduler.submit(Submission(request_id="1", request=make_request("adapter")))
+    assert transport.tasks[-1].deployment == "n"
+    await scheduler.serve({"n": "n"})
+    with pytest.raises(HeadraceError) as caught:
+        await scheduler.submit(Submission(request_id="2", request=make_request("m")))
+    assert caught.value.code is ErrorCode.MODEL_NOT_FOUND
+    assert generation.request_id == "1"
+    await scheduler.close()

@@ -61,4 +61,7 @@ class SettingsReloader:
         except SettingsError as error:
             _log.error("settings not reloaded", problems=error.problems)
             return False
+        except Exception:  # noqa: BLE001 - an edge: a gateway that runs is not ended by what it might have become
+            _log.exception("settings not reloaded")
+            return False
         return True

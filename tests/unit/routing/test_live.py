@@ -1,0 +1,113 @@
+"""Which changes need a restart, and that a reload is all or nothing."""
+
+import asyncio
+from pathlib import Path
+
+from msgspec import structs
+from prometheus_client import CollectorRegistry, generate_latest
+from structlog.testing import capture_logs
+
+from headrace.apps.gateway.compose import build_gateway
+from headrace.apps.gateway.live import changed_for_good
+from headrace.apps.gateway.reload import SettingsReloader
+from headrace.gateway.headers import route_headers
+from headrace.gateway.routing.breaker import BreakerState
+from headrace.gateway.routing.facts import TargetTried, TargetTurned
+from headrace.gateway.routing.journal import RoutingJournal
+from headrace.gateway.routing.metrics import RoutingMetrics
+from headrace.process.watch import WatchedFile
+from headrace.scheduler.base import GenerationRecord
+from headrace.schema.settings import (
+    BrokerSettings,
+    GatewaySettings,
+    ModelSettings,
+    ProviderSettings,
+    RouteSettings,
+    Secret,
+    Settings,
+    SettingsError,
+)
+from tests.support.transports import RecordingSchedulerTransport
+from tests.unit.routing.doubles import make_settings, to
+
+TRIED = TargetTried(
+    request_id="1", route="chat", target="a/x", outcome="finished", was_told=True, first_token_seconds=0.3
+)
+
+
+def test_only_models_providers_and_routes_change_live() -> None:
+    before = Settings()
+    after = Settings(
+        gateway=GatewaySettings(port=1, api_key=Secret("k")),
+        broker=BrokerSettings(url="amqp://h"),
+        models={"m": ModelSettings(weights="w")},
+        providers={"p": ProviderSettings(kind="openai")},
+        routes={"r": RouteSettings(targets=(to("m"),))},
+    )
+    assert list(changed_for_good(before, after)) == ["gateway.port", "gateway.api_key", "broker.url"]
+    assert not list(changed_for_good(after, structs.replace(after, models={})))
+
+
+def test_a_secret_that_stays_is_no_change() -> None:
+    one, other = Settings(gateway=GatewaySettings(api_key=Secret("k"))), GatewaySettings(api_key=Secret("k"))
+    assert not list(changed_for_good(one, structs.replace(one, gateway=other)))
+
+
+async def test_a_reload_is_all_or_nothing(tmp_path: Path) -> None:
+    gateway = build_gateway(make_settings({"r": RouteSettings(targets=(to("own"),))}), RecordingSchedulerTransport())
+    found: list[Settings | Exception] = [
+        SettingsError(["routes.r: wrong"]),
+        RuntimeError("a bug"),
+        make_settings({"s": RouteSettings(targets=(to("own"),))}),
+    ]
+
+    def read() -> Settings:
+        settings = found.pop(0)
+        if isinstance(settings, Exception):
+            raise settings
+        return settings
+
+    reloader = SettingsReloader(read, watched=WatchedFile(tmp_path / "none"), seconds=0, asked=asyncio.Event())
+    with capture_logs() as logs:
+        assert [await reloader.reload(gateway.live) for _ in range(3)] == [False, False, True]
+    assert [line["event"] for line in logs] == ["settings not reloaded", "settings not reloaded", "settings reloaded"]
+    assert logs[0]["problems"] == ["routes.r: wrong"]
+    await gateway.routed.close()
+    await gateway.providers.close()
+    await gateway.scheduler.close()
+
+
+def test_facts_are_counted() -> None:
+    registry = CollectorRegistry()
+    metrics = RoutingMetrics(registry)
+    metrics.target_tried(TRIED)
+    metrics.target_turned(TargetTurned(target="a/x", state=BreakerState.OPEN, seconds=5))
+    metrics.target_turned(TargetTurned(target="b/y", state=BreakerState.OPEN, seconds=5, cause="refusal"))
+    text = generate_latest(registry).decode()
+    assert 'headrace_routing_tries_total{outcome="finished",route="chat",target="a/x"} 1.0' in text
+    assert 'headrace_routing_first_token_seconds_count{target="a/x"} 1.0' in text
+    assert 'headrace_routing_breaker_state{target="a/x"} 2.0' in text
+    assert 'headrace_routing_breaker_state{target="b/y"}' not in text
+    assert 'headrace_routing_set_aside_total{cause="refusal",target="b/y"} 1.0' in text
+
+
+def test_facts_are_logged() -> None:
+    journal = RoutingJournal()
+    with capture_logs() as logs:
+        journal.target_tried(TRIED)
+        journal.target_tried(structs.replace(TRIED, outcome="provider_error"))
+        for state in (BreakerState.OPEN, BreakerState.HALF_OPEN, BreakerState.CLOSED):
+            journal.target_turned(TargetTurned(target="a/x", state=state))
+    assert [line["event"] for line in logs] == [
+        "target failed",
+        "target set aside",
+        "target tried again",
+        "target well again",
+    ]
+
+
+def test_the_name_of_a_route_fits_into_a_header() -> None:
+    assert route_headers(GenerationRecord()) == {"Headrace-Route": "own"}
+    assert route_headers(GenerationRecord(route="provider:größe\n")) == {
+        "Headrace-Route": "provider:gr%C3%B6%C3%9Fe%0A"
+    }
