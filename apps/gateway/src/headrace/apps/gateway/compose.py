@@ -72,11 +72,13 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         SettingsError: a setting can't be used.
     """
     registry = CollectorRegistry()
+    metrics = SchedulerMetrics(registry)
     scheduler = Scheduler(
         transport,
         models=served_names(settings.models),
         settings=settings.scheduler,
-        observers=[SchedulerMetrics(registry)],
+        observers=[metrics],
+        queue_observers=[metrics],
         large=_open_large(settings),
     )
     draining = Draining()
