@@ -11,6 +11,7 @@ WINDOW_SECONDS = 20.0
 FEWEST_PICKUPS = 4
 MOST_PICKUPS = 1024
 SETTLE_SECONDS = 1.0
+LEAST_SECONDS = 1.0
 # What was known longer ago may have been known of other workers.
 FORGET_SECONDS = 600.0
 
@@ -53,9 +54,11 @@ class DrainRate:
         busy = self._busy_until(now)
         while len(self._pickups) > FEWEST_PICKUPS and self._pickups[0] < busy - WINDOW_SECONDS:
             self._window_began = self._pickups.popleft()
-        if not self._pickups or busy <= self._window_began:
+        seconds = busy - self._window_began
+        # Workers take several at once, so a few pickups in a short time say little.
+        if len(self._pickups) < FEWEST_PICKUPS or seconds < LEAST_SECONDS:
             return None
-        return len(self._pickups) / (busy - self._window_began)
+        return len(self._pickups) / seconds
 
     def reset(self) -> None:
         """Forget everything: the workers are others now, or there are none."""
