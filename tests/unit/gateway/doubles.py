@@ -70,6 +70,8 @@ class ScriptedGeneration:
 
     @property
     def queued(self) -> GenerationQueued | None:
+        self._source.waits_told += 1
+        self._source.changed()
         return self._source.queued
 
     def __aiter__(self) -> "ScriptedGeneration":
@@ -106,6 +108,7 @@ class ScriptedSource(Recorder):
         self.repeated = repeated
         self.refusal: HeadraceError | None = None
         self.queued: GenerationQueued | None = None
+        self.waits_told = 0
         self.submissions: list[Submission] = []
         self.generations: list[ScriptedGeneration] = []
         self.running: set[str] = set()
