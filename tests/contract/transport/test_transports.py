@@ -229,6 +229,14 @@ async def test_replies_to_a_scheduler_that_is_gone_are_reported(sides: Sides, ha
     await sides.controls.until(lambda: sides.controls.unread == ["orphan"])
 
 
+async def test_a_question_to_a_scheduler_that_is_gone_is_reported(sides: Sides) -> None:
+    address = sides.address
+    await sides.scheduler.close()
+    sides.worker.send(address, AttemptQuery("orphan", sides.worker_id))
+    await sides.controls.until(lambda: sides.controls.unread == ["orphan"])
+    await sides.worker.flush()
+
+
 async def test_a_query_reaches_the_scheduler_and_its_answer_only_the_worker_that_asked(
     sides: Sides, harness: Harness
 ) -> None:

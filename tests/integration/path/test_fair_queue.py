@@ -194,3 +194,20 @@ async def test_what_other_gateways_have_in_the_queue_counts(open_rig: OpenRig) -
             await rig.submit(scheduler=second)
         assert caught.value.code == ErrorCode.OVERLOADED
         await second.close()
+
+
+async def test_the_tasks_of_a_gateway_that_is_gone_hold_no_slot(open_rig: OpenRig) -> None:
+    async with open_rig(SchedulerSettings(ageing_seconds=0.2)) as rig:
+        other = rig.harness.scheduler_side([rig.model])
+        gone = rig.another_scheduler(other, SchedulerSettings(ageing_seconds=0.2))
+        await gone.start()
+        await other.wait_ready()
+        await rig.submit(scheduler=gone, tokens=1)
+        await _until_queued(rig, 2)
+        # It goes without a word: its transport is closed under it, so that no cancel can be sent.
+        await other.close()
+        worker = await rig.start_worker(slots=1)
+        assert isinstance((await read(await rig.submit(tokens=1)))[-1], GenerationFinished)
+        await _until_queued(rig, 0)
+        assert len(worker.jobs) == 1
+        await gone.close()

@@ -91,6 +91,20 @@ async def test_those_of_other_gateways_fill_the_queue_too(
     assert observer.refused == ["max_waiting"]
 
 
+async def test_those_who_left_the_queue_are_not_taken_for_others(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    for number in range(39):
+        await _submit(scheduler, f"r{number}")
+    for number in range(39):
+        scheduler.cancel(f"r{number}")
+    # Their messages are still in the queue, and go as soon as a worker looks at them.
+    transport.depth = QueueDepth(59, 1)
+    await asyncio.sleep(1.0)
+    for number in range(30):
+        await _submit(scheduler, f"s{number}")
+
+
 async def test_what_this_gateway_has_no_room_for_is_refused(
     scheduler: Scheduler, transport: RecordingSchedulerTransport, observer: _Observer
 ) -> None:

@@ -26,6 +26,7 @@ class Copies:
         transport: how they leave.
         waiting: the lines in which requests go up.
         policy: when they do.
+        leftovers: what is to be dropped when it is picked up.
         observers: who gets the facts.
         clock: Unix seconds.
     """
@@ -36,6 +37,7 @@ class Copies:
         *,
         waiting: WaitingLines,
         policy: AgeingPolicy,
+        leftovers: Leftovers,
         observers: Sequence[QueueObserver],
         clock: Callable[[], float],
     ) -> None:
@@ -44,7 +46,7 @@ class Copies:
         self._policy = policy
         self._observers = observers
         self._clock = clock
-        self.leftovers = Leftovers()
+        self._leftovers = leftovers
 
     def watch(self, entry: Entry, task: GenerationTask) -> None:
         """Let a request go up when it is time, for as long as it waits."""
@@ -67,9 +69,7 @@ class Copies:
         except TransportUnavailableError:
             return
         entry.copies = standing.steps
-        now = self._clock()
-        self.leftovers.sweep(now)
-        self.leftovers.add(task.request_id, before, deadline=task.deadline)
+        self._leftovers.add(task.request_id, before, deadline=task.deadline)
         for observer in self._observers:
             observer.task_copied(before.deployment, before.lane)
         self._plan(entry, task, standing.next_seconds)

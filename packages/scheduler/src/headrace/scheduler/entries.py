@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from headrace.scheduler.confirmation import Confirmation
+from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.line import Ticket
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
@@ -66,6 +67,7 @@ class Entries:
     Args:
         transport: tells workers what nobody waits for any more.
         waiting: the lines that a request leaves when it ends.
+        leftovers: the messages of those who end before a worker has them.
         discard_payload: removes what a request has in the object store.
         observers: who gets the facts.
         clock: Unix seconds.
@@ -76,12 +78,14 @@ class Entries:
         transport: SchedulerTransport,
         *,
         waiting: WaitingLines,
+        leftovers: Leftovers,
         discard_payload: Callable[[PayloadRef | None], None],
         observers: Sequence[SchedulerObserver],
         clock: Callable[[], float],
     ) -> None:
         self._transport = transport
         self._waiting = waiting
+        self._leftovers = leftovers
         self._discard_payload = discard_payload
         self._observers = observers
         self._clock = clock
@@ -132,7 +136,9 @@ class Entries:
         if self._entries.pop(mailbox.request_id, None) is None:
             return
         entry.end_timers()
-        self._transport.withdraw_task(mailbox.request_id)
+        was_unsent = self._transport.withdraw_task(mailbox.request_id)
+        if entry.ticket is not None and not was_unsent:
+            self._leftovers.add(mailbox.request_id, entry.ticket.line, deadline=entry.deadline)
         self._discard_payload(entry.payload)
         self.end_wait(entry, picked_up=False)
         fact = GenerationEnded(

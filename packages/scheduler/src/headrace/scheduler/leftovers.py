@@ -1,39 +1,50 @@
-"""Messages in our queues that stand for nobody any more, because a copy of their task was taken first.
+"""Messages in our queues that stand for nobody: a copy of their task was taken first, or their request has ended.
 
-They go when a worker picks them up and asks, or at their request's deadline at the latest. The depth of a queue counts
-them, so they are taken off what the others seem to have.
+They go when a worker picks them up, or at their request's deadline at the latest. The depth of a queue counts them, so
+they are taken off what the others seem to have.
 """
+
+import heapq
+from collections.abc import Callable
 
 from headrace.scheduler.line import Line
 
 
 class Leftovers:
-    """Bounded by the copies that were made of requests whose deadline has not passed."""
+    """Bounded by the requests whose deadline has not passed.
 
-    def __init__(self) -> None:
+    Args:
+        clock: Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
         self._lines: dict[str, list[Line]] = {}
-        self._deadlines: dict[str, float] = {}
+        self._deadlines: list[tuple[float, str]] = []
 
     def add(self, request_id: str, line: Line, *, deadline: float) -> None:
         """One more message of a request than it needs is in a line's queue; its deadline is in Unix seconds."""
+        self.sweep()
         line.leftovers += 1
-        self._lines.setdefault(request_id, []).append(line)
-        self._deadlines[request_id] = deadline
+        if request_id not in self._lines:
+            heapq.heappush(self._deadlines, (deadline, request_id))
+            self._lines[request_id] = []
+        self._lines[request_id].append(line)
 
     def take(self, request_id: str) -> None:
         """A worker has dropped a message of a request."""
-        lines = self._lines.get(request_id)
-        if lines:
-            lines.pop(0).leftovers -= 1
-            if not lines:
-                self._forget(request_id)
+        if lines := self._lines.get(request_id):
+            _count_out(lines.pop(0))
 
-    def sweep(self, now: float) -> None:
-        """Forget those that are past their deadline; workers drop them without a word. Unix seconds."""
-        for request_id in [known for known, deadline in self._deadlines.items() if deadline <= now]:
-            for line in self._lines[request_id]:
-                line.leftovers -= 1
-            self._forget(request_id)
+    def sweep(self) -> None:
+        """Forget those that are past their deadline; workers drop them without a word."""
+        now = self._clock()
+        while self._deadlines and self._deadlines[0][0] <= now:
+            _, request_id = heapq.heappop(self._deadlines)
+            for line in self._lines.pop(request_id):
+                _count_out(line)
 
-    def _forget(self, request_id: str) -> None:
-        del self._lines[request_id], self._deadlines[request_id]
+
+def _count_out(line: Line) -> None:
+    # Fewer may be known already: the line sees how many there can be at most.
+    line.leftovers = max(0, line.leftovers - 1)

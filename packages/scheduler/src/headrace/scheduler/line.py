@@ -60,7 +60,8 @@ class Line:
     Attributes:
         drain: how fast it moves.
         asking: how many in it asked for their position.
-        leftovers: messages of ours in the queue that stand for nobody in the line, because a copy came before them.
+        leftovers: messages of ours in the queue that stand for nobody in the line, because a copy
+            came before them or they were cancelled.
     """
 
     def __init__(self, deployment: str, lane: Lane, levels: Levels) -> None:
@@ -124,6 +125,8 @@ class Line:
         if not depth.consumers:
             self.drain.reset()
             self._pickups.clear()
+        # What workers have dropped without a word is gone.
+        self.leftovers = min(self.leftovers, max(0, depth.waiting - self._count))
         self._others = max(0, depth.waiting - self._count - self.leftovers)
         if self._count:
             self._seen_own = self._seen_own * _KEPT + self._count

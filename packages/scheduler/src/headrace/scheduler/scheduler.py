@@ -14,6 +14,7 @@ from headrace.scheduler.entries import Entries, Entry
 from headrace.scheduler.gaps import GAP_SECONDS, Gaps
 from headrace.scheduler.generation import MailboxGeneration
 from headrace.scheduler.large import LargeRequests
+from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import QueueObserver, SchedulerObserver
 from headrace.scheduler.publishing import Publisher
@@ -75,10 +76,19 @@ class Scheduler:
         self._depths = QueueDepths(transport)
         self._waiting = WaitingLines(levels, look=self._depths.look, observers=queue_observers)
         self._door = Door(settings, waiting=self._waiting, depths=self._depths, observers=queue_observers)
-        self._copies = Copies(transport, waiting=self._waiting, policy=policy, observers=queue_observers, clock=clock)
+        leftovers = Leftovers(clock)
+        self._copies = Copies(
+            transport,
+            waiting=self._waiting,
+            policy=policy,
+            leftovers=leftovers,
+            observers=queue_observers,
+            clock=clock,
+        )
         self._entries = Entries(
             transport,
             waiting=self._waiting,
+            leftovers=leftovers,
             discard_payload=self._publisher.discard_payload,
             observers=observers,
             clock=clock,
@@ -87,7 +97,7 @@ class Scheduler:
             self._entries,
             transport,
             max_attempts=settings.max_attempts,
-            leftovers=self._copies.leftovers,
+            leftovers=leftovers,
             clock=clock,
             observers=observers,
         )
