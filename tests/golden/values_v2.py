@@ -164,6 +164,8 @@ TASKS: dict[str, GenerationTask] = {
         lane="batch",
         tenant="acme",
         retained=True,
+        ask_after=1700000028.5,
+        copy=2,
     ),
 }
 
@@ -196,7 +198,7 @@ REPLIES: list[ReplyItem] = [
         ),
     ),
     StreamChunk("gen_2", 1, 7, (GenerationStarted("node-1-abc"), SequenceDelta(0, "told again", (5,))), retells=True),
-    AttemptQuery("gen_2", "node-2-def"),
+    AttemptQuery("gen_2", "node-2-def", 2),
     AttemptRunning("gen_2", 1, "node-1-abc"),
 ]
 

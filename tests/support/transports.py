@@ -5,8 +5,9 @@ from collections.abc import Sequence
 
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import Event, StreamChunk
+from headrace.schema.names import Lane
 from headrace.schema.task import GenerationTask
-from headrace.transport.base import ReplyReceiver, TransportUnavailableError
+from headrace.transport.base import QueueDepth, ReplyReceiver, TransportUnavailableError
 from tests.support.recorders import Recorder
 
 
@@ -20,6 +21,9 @@ class RecordingSchedulerTransport(Recorder):
         self.receiver: ReplyReceiver | None = None
         self.unsent: list[GenerationTask] = []
         self.models: list[str] = []
+        self.levels: list[int | None] = []
+        self.depth: QueueDepth | None = None
+        self.measured = 0
         self._ready = asyncio.Event()
         self._ready.set()
 
@@ -46,7 +50,8 @@ class RecordingSchedulerTransport(Recorder):
     async def add_models(self, models: Sequence[str]) -> None:
         self.models += models
 
-    def publish_task(self, task: GenerationTask) -> None:
+    def publish_task(self, task: GenerationTask, *, level: int | None = None) -> None:
+        self.levels.append(level)
         (self.tasks if self._ready.is_set() else self.unsent).append(task)
         self.changed()
 
@@ -55,6 +60,10 @@ class RecordingSchedulerTransport(Recorder):
         was_unsent = len(kept) < len(self.unsent)
         self.unsent = kept
         return was_unsent
+
+    async def measure_queue(self, model: str, lane: Lane) -> QueueDepth | None:
+        self.measured += 1
+        return self.depth
 
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
         self.controls.append((message, model, worker_id))

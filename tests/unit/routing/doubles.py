@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from headrace.gateway.routing.breaker import BreakerRules
 from headrace.gateway.routing.facts import TargetTried, TargetTurned
 from headrace.gateway.routing.leases import ProviderPool
-from headrace.gateway.routing.run import Forecast, RunParts
+from headrace.gateway.routing.run import RunParts
 from headrace.gateway.routing.source import RoutedSource, Routing
 from headrace.gateway.routing.table import build_routes
 from headrace.providers.base import Fault, ProviderCall, ProviderError
@@ -141,10 +141,6 @@ def make_settings(
     )
 
 
-def _unknown(_model: str, _submission: Submission) -> float | None:
-    return None
-
-
 async def _do_not_sleep(_seconds: float) -> None:
     await asyncio.sleep(0)
 
@@ -158,7 +154,6 @@ class Rig:
         own: GenerationSource,
         providers: Mapping[str, PlayedProvider],
         *,
-        forecast: Forecast,
         rules: BreakerRules | None,
         random: Callable[[], float],
         limits: SchedulerSettings | None,
@@ -169,7 +164,7 @@ class Rig:
         self.pool = ProviderPool(self._make, rules=rules or BreakerRules(), observers=[self.facts])
         leases = self.pool.prepare(settings.providers)
         self.pool.adopt(leases)
-        parts = RunParts(own=own, forecast=forecast, random=random, sleep=_do_not_sleep, observers=[self.facts])
+        parts = RunParts(own=own, random=random, sleep=_do_not_sleep, observers=[self.facts])
         table = Routing(routes=build_routes(settings), providers=leases)
         self.source = RoutedSource(parts, routing=table, settings=limits or SchedulerSettings())
 
@@ -206,7 +201,6 @@ async def routing(
     settings: Settings,
     own: GenerationSource,
     *providers: PlayedProvider,
-    forecast: Forecast = _unknown,
     rules: BreakerRules | None = None,
     random: Callable[[], float] = lambda: 0.0,
     limits: SchedulerSettings | None = None,
@@ -214,7 +208,7 @@ async def routing(
     known = {provider.name: provider for provider in providers}
     for name in settings.providers:
         known.setdefault(name, PlayedProvider(name))
-    rig = Rig(settings, own, known, forecast=forecast, rules=rules, random=random, limits=limits)
+    rig = Rig(settings, own, known, rules=rules, random=random, limits=limits)
     try:
         yield rig
     finally:

@@ -11,7 +11,7 @@ from headrace.providers.base import Fault
 from headrace.scheduler.base import Submission
 from headrace.schema.caller import Caller
 from headrace.schema.errors import ErrorCode, HeadraceError
-from headrace.schema.events import GenerationFailed
+from headrace.schema.events import GenerationFailed, GenerationQueued
 from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest, EmbeddingParams
 from headrace.schema.settings import ModelSettings, ProviderSettings, RouteSettings, Settings, TargetSettings
@@ -87,6 +87,7 @@ async def _ask_privately(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         own.refusal = HeadraceError(ErrorCode.OVERLOADED, "full")
     wait = data.draw(st.sampled_from([None, 0.5, 99.0]))
+    own.queued = None if wait is None else GenerationQueued(1, wait)
 
     def play() -> dict[str, PlayedProvider]:
         return {name: PlayedProvider(name, data.draw(st.sampled_from(PLAYS))) for name in NAMES}
@@ -94,10 +95,7 @@ async def _ask_privately(data: st.DataObject) -> None:
     first, second = play(), play()
     draw = chance.Random(data.draw(st.integers(0, 1000)))  # noqa: S311 - a draw that can be made again
 
-    def forecast(_model: str, _submission: Submission) -> float | None:
-        return wait
-
-    async with routing(table, own, *first.values(), forecast=forecast, random=draw.random) as rig:
+    async with routing(table, own, *first.values(), random=draw.random) as rig:
         for step in range(4):
             if step == 2:
                 rig.use(after, second)

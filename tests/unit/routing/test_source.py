@@ -334,15 +334,16 @@ async def test_what_our_workers_refuse_for_good_is_answered() -> None:
 async def test_an_expected_wait_that_is_too_long_goes_to_the_next_and_comes_back_if_that_fails() -> None:
     own, b = ScriptedSource(*HELLO), PlayedProvider("b", says("outside"), ill())
     route = RouteSettings(targets=(to("own"),), fallbacks=(to("b/y"),), on_long_wait_seconds=5, retries=0)
-    waits = [6.0, 6.0, 4.0]
-    async with routing(
-        make_settings({"r": route}), own, b, forecast=lambda model, _: waits.pop(0) if model == "own" else None
-    ) as rig:
-        events, _ = await rig.ask("r")
+    async with routing(make_settings({"r": route}), own, b) as rig:
+        own.queued = GenerationQueued(9, 6.0)
+        events, generation = await rig.ask("r")
         assert text_of(events) == "outside"
-        assert not own.submissions
+        assert (generation.record.route, generation.record.attempts) == ("provider:b", 2)
+        assert own.generations[0].closed == 1
         events, _ = await rig.ask("r")
         assert text_of(events) == "Hello, world"
+        assert own.submissions[-1].request_id == f"{own.submissions[-2].request_id}-2"
+        own.queued = GenerationQueued(9, 4.0)
         events, _ = await rig.ask("r")
         assert text_of(events) == "Hello, world"
         assert len(b.calls) == 2
@@ -360,7 +361,8 @@ async def test_a_wait_that_became_too_long_is_given_up_for_the_next() -> None:
 async def test_the_batch_lane_waits() -> None:
     own = ScriptedSource(*HELLO)
     route = RouteSettings(targets=(to("own"),), fallbacks=(to("b/y"),), on_long_wait_seconds=1)
-    async with routing(make_settings({"r": route}), own, forecast=lambda _model, _submission: 99.0) as rig:
+    own.queued = GenerationQueued(9, 99.0)
+    async with routing(make_settings({"r": route}), own) as rig:
         events, _ = await rig.ask("r", lane="batch")
         assert text_of(events) == "Hello, world"
 

@@ -3,14 +3,18 @@
 A broker that lost a connection hands out again what was running on it, also where the worker lives on and streams by
 another way. So the worker that ran the task is asked whether it still does. While it does, the new one waits and asks
 again; once it is known to be gone, or does not answer, the new one is granted the next attempt.
+
+Copies of a task that waited for long are other messages, and there is nothing to ask: whoever is known to run the task
+holds a message of his own, which comes again if he is lost. So every other message of the task is dropped at once.
 """
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from headrace.scheduler.confirmation import Confirmation
 from headrace.scheduler.entries import Entries, Entry
+from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import SchedulerObserver
 from headrace.schema.control import (
@@ -38,6 +42,8 @@ class Attempts:
         entries: what is in flight.
         transport: the way to the workers.
         max_attempts: workers that may be lost under one request.
+        leftovers: the messages that are dropped here.
+        clock: Unix seconds.
         observers: who gets the facts.
     """
 
@@ -47,11 +53,15 @@ class Attempts:
         transport: SchedulerTransport,
         *,
         max_attempts: int,
+        leftovers: Leftovers,
+        clock: Callable[[], float],
         observers: Sequence[SchedulerObserver],
     ) -> None:
         self._entries = entries
         self._transport = transport
         self._max_attempts = max_attempts
+        self._leftovers = leftovers
+        self._clock = clock
         self._observers = observers
         self._restored_at = -math.inf
 
@@ -63,11 +73,14 @@ class Attempts:
         """Grant, refuse, or ask first the one that runs it."""
         entry = self._entries.get(query.request_id)
         if entry is None:
-            self._send(query.worker_id, AttemptRefused(query.request_id))
+            self._drop(query)
             return
         mailbox = entry.mailbox
         runner = mailbox.worker_id or mailbox.granted_to
-        if runner is None or runner == query.worker_id:
+        if runner is not None and query.copy != entry.running_copy:
+            self._drop(query)
+        elif runner is None or runner == query.worker_id:
+            entry.running_copy = query.copy
             self._grant(query.worker_id, entry)
         elif entry.confirmation is None:
             entry.confirmation = Confirmation(
@@ -78,15 +91,28 @@ class Attempts:
             )
             self._send(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt))
 
+    def _drop(self, query: AttemptQuery) -> None:
+        self._leftovers.take(query.request_id)
+        self._send(query.worker_id, AttemptRefused(query.request_id))
+
     def _confirm_seconds(self) -> float:
         since_outage = asyncio.get_running_loop().time() - self._restored_at
         return CONFIRM_AFTER_OUTAGE_SECONDS if since_outage < OUTAGE_REMEMBERED_SECONDS else CONFIRM_SECONDS
 
     def note_running(self, item: AttemptRunning) -> None:
-        """A worker that was asked runs it: the one that asked has to wait."""
+        """A worker has picked a task up, or was asked and runs it: then the one that asked for it has to wait."""
         entry = self._entries.get(item.request_id)
-        if entry is not None and entry.confirmation is not None and entry.confirmation.worker_id == item.worker_id:
-            entry.confirmation.cancel()
+        if entry is None:
+            self._send(item.worker_id, CancelGeneration(item.request_id, self._clock()))
+            return
+        mailbox, confirmation = entry.mailbox, entry.confirmation
+        if item.attempt < mailbox.attempt:
+            self._send(item.worker_id, CancelGeneration(item.request_id, entry.deadline, up_to_attempt=item.attempt))
+        elif mailbox.worker_id is None and mailbox.granted_to is None:
+            mailbox.granted_to = item.worker_id
+            self._entries.end_wait(entry, picked_up=True)
+        if confirmation is not None and confirmation.worker_id == item.worker_id:
+            confirmation.cancel()
             entry.confirmation = None
 
     def lose_worker(self, worker_id: str) -> None:
@@ -121,6 +147,7 @@ class Attempts:
             self._send(previous, CancelGeneration(mailbox.request_id, entry.deadline, up_to_attempt=before))
         attempt = mailbox.begin_attempt(worker_id)
         self._send(worker_id, AttemptGranted(mailbox.request_id, attempt, mailbox.told()))
+        self._entries.end_wait(entry, picked_up=True)
         if attempt != before:
             for observer in self._observers:
                 observer.attempt_opened(mailbox.model)

@@ -234,19 +234,21 @@ class StreamChunk(Struct, frozen=True, array_like=True, tag=1):
 
 
 class AttemptQuery(Struct, frozen=True, array_like=True, tag=2):
-    """A worker that was handed a redelivered task asks the scheduler whether, and as which attempt, to run it.
+    """A worker asks the scheduler whether, and as which attempt, to run a task that may run elsewhere.
 
     Attributes:
         request_id: the request.
         worker_id: where the answer goes.
+        copy: which copy of the task it was handed.
     """
 
     request_id: str
     worker_id: str
+    copy: int = 0
 
 
 class AttemptRunning(Struct, frozen=True, array_like=True, tag=3):
-    """A worker says that it runs an attempt, because it was asked.
+    """A worker says that it runs an attempt: it has just picked the task up, or it was asked.
 
     Attributes:
         request_id: the request.

@@ -7,6 +7,10 @@ from dramatiq import Broker
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed
 
+from headrace.transport.envelope import COPY_OPTION
+
+MessageKey = tuple[str, int]
+
 _log = structlog.get_logger("headrace.worker")
 
 
@@ -21,6 +25,11 @@ class Delivery:
         self.message = message
         self._consumer = consumer
         self._broker = broker
+
+    @property
+    def key(self) -> MessageKey:
+        """The message and which copy of its task it is: what tells a redelivery from another message."""
+        return self.message.message_id, int(self.message.options.get(COPY_OPTION, 0))
 
     @property
     def is_redelivered(self) -> bool:

@@ -31,7 +31,6 @@ from headrace.gateway.routing.run import RunParts
 from headrace.gateway.routing.source import RoutedSource, Routing
 from headrace.gateway.routing.table import build_routes, list_served
 from headrace.providers.build import build_provider
-from headrace.scheduler.base import Submission
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
@@ -90,11 +89,13 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         SettingsError: a setting can't be used.
     """
     registry = CollectorRegistry()
+    metrics = SchedulerMetrics(registry)
     scheduler = Scheduler(
         transport,
         models=served_names(settings.models),
         settings=settings.scheduler,
-        observers=[SchedulerMetrics(registry)],
+        observers=[metrics],
+        queue_observers=[metrics],
         large=_open_large(settings),
     )
     observers: Sequence[RoutingObserver] = (RoutingMetrics(registry), RoutingJournal())
@@ -135,14 +136,9 @@ def _build_routing(
     leases = providers.prepare(settings.providers)
     providers.adopt(leases)
     routes = build_routes(settings)
-    parts = RunParts(own=scheduler, forecast=_know_no_wait, random=random.random, observers=observers)
+    parts = RunParts(own=scheduler, random=random.random, observers=observers)
     routed = RoutedSource(parts, routing=Routing(routes=routes, providers=leases), settings=settings.scheduler)
     return routed, Catalogue(list_served(settings, routes))
-
-
-def _know_no_wait(_model: str, _submission: Submission) -> float | None:
-    """Say nothing of the queues ahead: a wait is noticed when it has become too long."""
-    return None
 
 
 def _open_large(settings: Settings) -> LargeRequests | None:

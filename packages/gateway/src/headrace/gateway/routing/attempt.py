@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from headrace.gateway.routing.decide import TargetFailure, failure_of, failure_of_end, fault_of_code
 from headrace.gateway.routing.facts import FINISHED, TargetTried
@@ -64,6 +64,15 @@ class TargetTry:
         if self.own is not None:
             return self.own.record
         return GenerationRecord(route=self.target.route, target=self.target.model, usage=self.telling.usage)
+
+    async def refuse_wait(self, most_seconds: float) -> TargetFailure | None:
+        """Give a generation of ours up if it is expected to wait for longer; return None if it is not."""
+        queued = None if self.own is None else self.own.queued
+        if self.own is None or queued is None or queued.eta_seconds is None or queued.eta_seconds <= most_seconds:
+            return None
+        await self.own.aclose()
+        failure = self._fail(ErrorCode.OVERLOADED, "the wait for a worker would be too long", was_slow=True)
+        return structs.replace(failure, was_expected=True)
 
     async def read(self, batches: Batches, patience: Patience) -> TargetFailure | None:
         """Tell what the target says to its end; return how it failed, if nothing of it was told before."""

@@ -66,6 +66,7 @@ class TargetFailure(Struct, frozen=True, kw_only=True):
         fault: whose fault it is; None where it was not asked, or where it was ours.
         was_asked: whether it was asked at all.
         was_slow: it was given up because it took too long.
+        was_expected: it was given up because it would have, so that it may yet be asked again.
     """
 
     target: Target
@@ -76,6 +77,7 @@ class TargetFailure(Struct, frozen=True, kw_only=True):
     fault: Fault | None = None
     was_asked: bool = True
     was_slow: bool = False
+    was_expected: bool = False
 
 
 def failure_of(error: HeadraceError, target: Target) -> TargetFailure:

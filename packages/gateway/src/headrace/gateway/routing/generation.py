@@ -6,7 +6,7 @@ from headrace.gateway.routing.run import Run
 from headrace.scheduler.base import GenerationRecord
 from headrace.schema.caller import RateLimits
 from headrace.schema.errors import ErrorCode
-from headrace.schema.events import Event
+from headrace.schema.events import Event, GenerationQueued
 
 
 class RoutedGeneration:
@@ -33,6 +33,11 @@ class RoutedGeneration:
     def rate_limits(self) -> RateLimits | None:
         """None: a route limits nobody."""
         return None
+
+    @property
+    def queued(self) -> GenerationQueued | None:
+        """How it waits for a worker of ours, while it does."""
+        return self._run.queued
 
     def __aiter__(self) -> "RoutedGeneration":
         return self

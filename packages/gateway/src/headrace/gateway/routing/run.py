@@ -23,10 +23,7 @@ from headrace.providers.base import Fault, ProviderCall
 from headrace.scheduler.base import GenerationRecord, GenerationSource, Submission
 from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
-from headrace.schema.events import Event, GenerationFailed, StreamChunk
-
-Forecast = Callable[[str, Submission], float | None]
-"""Says how long a submission would wait for a worker of a model of ours, in seconds; None where that is not known."""
+from headrace.schema.events import Event, GenerationFailed, GenerationQueued, StreamChunk
 
 _LEAST_SECONDS = 0.001
 
@@ -36,14 +33,12 @@ class RunParts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         own: our own workers.
-        forecast: of their queues.
         random: decides among weights, and pauses.
         sleep: waits out a pause, in seconds.
         observers: are told of each try.
     """
 
     own: GenerationSource
-    forecast: Forecast
     random: Random
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     observers: Sequence[RoutingObserver]
@@ -102,6 +97,12 @@ class Run:
         attempts = max(0, self._attempts - 1) + record.attempts
         return structs.replace(record, attempts=attempts, retry_after_seconds=self._retry_after_seconds)
 
+    @property
+    def queued(self) -> GenerationQueued | None:
+        """How it waits for a worker of ours, while it does."""
+        own = None if self._try is None else self._try.own
+        return None if own is None or self.mailbox.has_ended else own.queued
+
     def begin(self, task: "asyncio.Task[None]") -> None:
         """Use the providers for as long as this task runs, which is ended when nobody reads any more."""
         self._task = task
@@ -131,15 +132,14 @@ class Run:
         was_deferred = False
         while steps:
             step = steps.popleft()
-            if steps and not was_deferred and self._would_wait_long(step.target):
-                # Better late than never: it is asked after the others.
-                was_deferred = True
-                steps.append(step)
-                continue
             failure = await self._ask(step.target, is_last=not steps)
             if failure is None:
                 return
             failures.append(failure)
+            if failure.was_expected and not was_deferred:
+                # Better late than never: it is asked once more after the others.
+                was_deferred = True
+                steps.append(step)
             match decide(failure, retries_left=0):
                 case Next.ANSWER:
                     self._answer(failure)
@@ -149,11 +149,6 @@ class Run:
                 case _:
                     pass
         self._answer(tell(failures))
-
-    def _would_wait_long(self, target: Target) -> bool:
-        limit = self._long_wait_seconds(target)
-        expected = self._parts.forecast(target.model, self._submission) if limit else None
-        return expected is not None and expected > limit
 
     def _long_wait_seconds(self, target: Target) -> float:
         # The batch lane takes what is left over, and has all the time to wait for it.
@@ -208,7 +203,9 @@ class Run:
             except HeadraceError as error:
                 failure = failure_of(error, target)
             else:
-                failure = await tried.read(tried.own, patience)
+                limit = None if patience == ENDLESS else self._long_wait_seconds(target)
+                failure = await tried.refuse_wait(limit) if limit else None
+                failure = failure or await tried.read(tried.own, patience)
             outcome = None if failure is None else failure.code
         finally:
             self._report(tried, outcome)

@@ -7,7 +7,7 @@ from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.common import q_name, xq_name
 from dramatiq.middleware import Middleware
 
-from headrace.schema.task import MAX_PRIORITY
+from headrace.schema.levels import CLASSIC_LEVELS
 from headrace.transport.rabbitmq.consumer import RabbitmqTaskConsumer
 from headrace.transport.rabbitmq.topology import dead_letter_queue_arguments, task_queue_arguments
 
@@ -31,7 +31,7 @@ class HeadraceRabbitmqBroker(RabbitmqBroker):
         consumer_priority: int = 0,
         middleware: list[Middleware] | None = None,
     ) -> None:
-        super().__init__(max_priority=MAX_PRIORITY, middleware=middleware or [])
+        super().__init__(max_priority=CLASSIC_LEVELS.highest, middleware=middleware or [])
         self.parameters = parameters
         self.consumer_priority = consumer_priority
 

@@ -15,9 +15,11 @@ from pika.spec import Basic, BasicProperties
 
 from headrace.schema.codec import CodecError, decode_replies, encode_control
 from headrace.schema.control import ControlMessage
+from headrace.schema.levels import CLASSIC_LEVELS
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
     REPLY_EXCHANGE,
+    Lane,
     control_channel,
     dead_letter_queue_name,
     model_control_key,
@@ -29,8 +31,9 @@ from headrace.schema.names import (
 )
 from headrace.schema.settings import BrokerSettings
 from headrace.schema.task import GenerationTask
-from headrace.transport.base import ReplyReceiver, TransportUnavailableError
+from headrace.transport.base import QueueDepth, ReplyReceiver, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
+from headrace.transport.rabbitmq.depth import DepthProbe
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.outgoing import OutgoingTask, OutgoingTasks
 from headrace.transport.rabbitmq.parameters import build_parameters
@@ -71,6 +74,7 @@ class RabbitmqSchedulerTransport:
         self._tasks_channel: Channel | None = None
         self._control_channel: Channel | None = None
         self._relayed = TaskOwner()
+        self._depths = DepthProbe(self._link)
         self._epoch = 0
 
     @property
@@ -155,11 +159,13 @@ class RabbitmqSchedulerTransport:
             for task in self._outgoing.take_unsent():
                 self._send_task(task)
 
-    def publish_task(self, task: GenerationTask) -> None:
+    def publish_task(self, task: GenerationTask, *, level: int | None = None) -> None:
         """Publish a task: persistent, mandatory, confirmed later."""
         if self._receiver is None:
             raise TransportUnavailableError("the connection to RabbitMQ is closed")
-        self._outgoing.add(task, build_envelope(task))
+        if level is None:
+            level = CLASSIC_LEVELS.level_of(task.priority, CLASSIC_LEVELS.top_share)
+        self._outgoing.add(task, build_envelope(task), level=level)
         if self._tasks_channel is not None and self._tasks_channel.is_open and self._link.is_ready:
             for sent in self._outgoing.take_unsent():
                 self._send_task(sent)
@@ -167,6 +173,10 @@ class RabbitmqSchedulerTransport:
     def withdraw_task(self, request_id: str) -> bool:
         """Publish a task no more, if that has not happened yet."""
         return self._outgoing.withdraw(request_id)
+
+    async def measure_queue(self, model: str, lane: Lane) -> QueueDepth | None:
+        """Ask the broker about a queue."""
+        return await self._depths.measure(task_queue_name(model, lane)) if self._link.is_ready else None
 
     def _send_task(self, sent: OutgoingTask) -> None:
         if self._tasks_channel is None:
@@ -176,9 +186,7 @@ class RabbitmqSchedulerTransport:
             exchange="",
             routing_key=task.queue,
             body=sent.body,
-            properties=pika.BasicProperties(
-                delivery_mode=PERSISTENT, priority=task.priority, message_id=task.request_id
-            ),
+            properties=pika.BasicProperties(delivery_mode=PERSISTENT, priority=sent.level, message_id=task.request_id),
             mandatory=True,
         )
         self._outgoing.note_sent(task.request_id)

@@ -8,17 +8,17 @@ from typing import Any
 
 from dramatiq.common import xq_name
 
-from headrace.schema.task import MAX_PRIORITY
+from headrace.schema.levels import CLASSIC_LEVELS
 
 DEAD_LETTER_TTL_MS = 7 * 24 * 3600 * 1000
 
 
 def task_queue_arguments(queue_name: str) -> dict[str, Any]:
-    """Return the arguments of a task queue: strict priorities, and a dead-letter queue for what is rejected."""
+    """Return the arguments of a task queue: strict levels, and a dead-letter queue for what is rejected."""
     return {
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": xq_name(queue_name),
-        "x-max-priority": MAX_PRIORITY,
+        "x-max-priority": CLASSIC_LEVELS.highest,
     }
 
 

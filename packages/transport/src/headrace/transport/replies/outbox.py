@@ -94,6 +94,15 @@ class ReplyOutbox:
         for item in items:
             if isinstance(item, StreamChunk):
                 self.resend(item.request_id, item.attempt)
+            elif isinstance(item, AttemptQuery):
+                self._ask_later(reply_address, item)
+
+    def _ask_later(self, reply_address: str, query: AttemptQuery) -> None:
+        """Keep a question until it is known whether anybody is there to answer it: who asks holds a slot meanwhile."""
+        waiting = self._statements.setdefault(reply_address, [])
+        if query not in waiting:
+            waiting.append(query)
+        self._schedule(RETRY_SECONDS)
 
     async def wait_empty(self) -> None:
         """Return when everything written so far was handed over."""
@@ -145,7 +154,7 @@ class ReplyOutbox:
         for address, streams in by_address.items():
             statements = self._statements.pop(address, ())
             self._send(self._routes.way_to(address, state, now), address, streams, statements)
-        if self._dirty:
+        if self._dirty or self._statements:
             self._schedule(RETRY_SECONDS)
         self._note_empty()
 
@@ -155,10 +164,12 @@ class ReplyOutbox:
         elif way is Way.RELAY and self._pump is not None:
             self._pump.add(address, streams, statements)
         elif way is Way.NOBODY:
-            self._on_unread([stream.request_id for stream in streams])
+            asking = [said.request_id for said in statements if isinstance(said, AttemptQuery)]
+            self._on_unread([*(stream.request_id for stream in streams), *asking])
         else:
-            # What was said beside the streams is said again by whoever still wants an answer.
             self._dirty |= dict.fromkeys(streams)
+            if questions := [said for said in statements if isinstance(said, AttemptQuery)]:
+                self._statements[address] = list(dict.fromkeys(questions))
 
     def _note_relayed(self, address: str, streams: Sequence[ReplyStream], heard: int | None) -> None:
         now = self._loop.time()
