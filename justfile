@@ -113,6 +113,11 @@ format: _synced
 bench *arguments: _synced
     {{ run }} python -m tests.bench.first_token "$@"
 
+# What a chunk of a provider's stream costs: CPU microseconds from the socket to the client's frame; --rounds N
+[group('measure')]
+bench-providers *arguments: _synced
+    {{ run }} python -m tests.bench.provider_chunks "$@"
+
 # Requests while workers, RabbitMQ and Redis are killed: --requests N, --seed N, --faults a,b; the last line is a report in JSON
 [group('measure')]
 chaos *arguments: services _synced

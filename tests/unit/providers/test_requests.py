@@ -5,11 +5,12 @@ from typing import Any
 
 import msgspec
 import pytest
-from anthropic.types import MessageCountTokensParams
+from anthropic.types import ContentBlockParam, MessageCountTokensParams, MessageParam
 from anthropic.types.message_create_params import MessageCreateParamsStreaming
 from google.genai import types as genai
 from msgspec import structs
 from openai.types import CompletionCreateParams, EmbeddingCreateParams
+from openai.types.chat import ChatCompletionContentPartParam, ChatCompletionMessageParam
 from openai.types.chat.completion_create_params import CompletionCreateParamsStreaming
 from pydantic import TypeAdapter
 
@@ -108,15 +109,33 @@ def taken(kind: Any, body: dict[str, Any]) -> dict[str, Any]:
     return msgspec.json.decode(adapter.dump_json(adapter.validate_python(body), warnings=False))
 
 
+def check_messages(body: dict[str, Any], message_kind: Any, part_kind: Any) -> None:
+    """Check messages one by one: pydantic reads an `Iterable` once only, so lists inside lists are taken apart."""
+    for message in body["messages"]:
+        check_parts(message, part_kind)
+        assert taken(message_kind, message) == message
+
+
+def check_parts(holder: dict[str, Any], part_kind: Any) -> None:
+    """Check a list of parts, and leave a text in its place."""
+    if isinstance(parts := holder.get("content"), list):
+        for part in parts:  # pyright: ignore[reportUnknownVariableType]
+            check_parts(part, part_kind)  # pyright: ignore[reportUnknownArgumentType]
+            assert taken(part_kind, part) == part  # pyright: ignore[reportUnknownArgumentType]
+        holder["content"] = "x"
+
+
 def check_openai(body: dict[str, Any]) -> None:
+    check_messages(body, ChatCompletionMessageParam, ChatCompletionContentPartParam)
     assert taken(CompletionCreateParamsStreaming, body) == body
 
 
-def check_anthropic(body: dict[str, Any]) -> None:
+def check_anthropic(body: dict[str, Any], kind: Any = MessageCreateParamsStreaming) -> None:
     # The newest types have left these out, and the version of the API that is spoken has them.
     for name in ("temperature", "top_p", "top_k"):
         body.pop(name, None)
-    assert taken(MessageCreateParamsStreaming, body) == body
+    check_messages(body, MessageParam, ContentBlockParam)
+    assert taken(kind, body) == body
 
 
 def check_gemini(body: dict[str, Any]) -> None:
@@ -176,7 +195,7 @@ def test_a_count_of_anthropic() -> None:
     exchange = prepare("anthropic", structs.replace(FULL, count_only=True))
     assert exchange.http.path == "/v1/messages/count_tokens"
     body = msgspec.json.decode(exchange.http.body)
-    assert taken(MessageCountTokensParams, body) == body
+    check_anthropic(body, MessageCountTokensParams)
 
 
 def test_the_conversation_in_openais_words() -> None:
