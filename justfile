@@ -118,6 +118,11 @@ bench *arguments: _synced
 bench-takeover *arguments: services _synced
     {{ run }} python -m tests.bench.takeover "$@"
 
+# What a chunk of a provider's stream costs: CPU microseconds from the socket to the client's frame; --rounds N
+[group('measure')]
+bench-providers *arguments: _synced
+    {{ run }} python -m tests.bench.provider_chunks "$@"
+
 # Requests while workers, RabbitMQ and Redis are killed: --requests N, --seed N, --faults a,b, --engine scripted|vllm; the last line is a report in JSON
 [group('measure')]
 chaos *arguments: services _synced

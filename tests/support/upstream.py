@@ -84,6 +84,13 @@ class Upstream(Struct, kw_only=True):
                 self.changed.clear()
                 await self.changed.wait()
 
+    async def wait_asked(self) -> None:
+        """Wait until a request has come."""
+        async with asyncio.timeout(20):
+            while not self.asked:
+                self.changed.clear()
+                await self.changed.wait()
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
         self.connections += 1
@@ -91,6 +98,7 @@ class Upstream(Struct, kw_only=True):
             while (asked := await _read_request(reader)) is not None:
                 played = self.plays.pop(0) if len(self.plays) > 1 else self.plays[0]
                 self.asked.append(asked)
+                self.changed.set()
                 if not await self._answer(reader, writer, played):
                     break
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -104,6 +112,8 @@ class Upstream(Struct, kw_only=True):
             for piece in played.raw:
                 writer.write(piece)
                 await writer.drain()
+            if played.end == "hang" and await _has_left(reader, 30.0):
+                self._note_left()
             return False
         writer.write(_to_head(played))
         for piece in played.pieces:

@@ -1,4 +1,4 @@
-"""What the vendors' streams look like, in the words of their documentation; each piece is held to the vendor's own types."""
+"""The vendors' streams, in the words of their documentation; each piece is held to the vendor's own types."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -131,7 +131,7 @@ def completion_chunk(text: str, *, index: int = 0, finish: str | None = None, **
 
 def messages_stream(blocks: Sequence[Sequence[dict[str, Any]]], *, stop: str, usage: dict[str, Any]) -> Values:
     """Return Anthropic's stream of blocks, each of which is what it begins with and its deltas."""
-    start = {
+    start: dict[str, Any] = {
         "type": "message_start",
         "message": {
             "id": "msg_1",

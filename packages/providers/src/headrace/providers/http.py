@@ -8,6 +8,7 @@ nothing is decompressed, every read is bounded in bytes and in time, and all tha
 import asyncio
 import ssl
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Literal
 
 import aiohttp
@@ -127,15 +128,11 @@ class HttpAnswer:
         return self._response.content.is_eof()
 
     async def finish(self) -> None:
-        """Wait a moment for the end of the body, and give the connection back; close it where none comes."""
-        try:
+        """Wait a moment for the end of the body, with which the connection goes back to the pool."""
+        with suppress(TimeoutError, aiohttp.ClientError):
             async with asyncio.timeout(TAIL_SECONDS):
                 while await self._response.content.readany():
                     pass
-        except (TimeoutError, aiohttp.ClientError):
-            pass
-        finally:
-            self.close()
 
     def _until(self) -> float:
         patience = self._patience
@@ -202,7 +199,9 @@ class HttpUpstream:
         """Give an answer back: one that is whole to the pool, and any other by closing its connection at once."""
         self._open -= 1
         if is_whole and not answer.has_ended:
-            self._tails.start(answer.finish(), name="provider tail")
+            # Closed by a callback, because a task that is cancelled before it runs has no `finally`.
+            tail = self._tails.start(answer.finish(), name="provider tail")
+            tail.add_done_callback(lambda _: answer.close())
         else:
             answer.close()
 
@@ -286,7 +285,9 @@ def _reason_of(error: Exception) -> str:
         case aiohttp.ClientSSLError() | ssl.SSLError():
             return "it speaks no TLS that we do"
         case aiohttp.ClientConnectorError():
-            return (error.os_error.strerror or "no connection").lower()
+            return (
+                "the connection is refused" if isinstance(error.os_error, ConnectionRefusedError) else "no connection"
+            )
         case aiohttp.ServerDisconnectedError():
             return "it closed the connection"
         case aiohttp.ClientPayloadError():

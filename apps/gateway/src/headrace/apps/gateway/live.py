@@ -3,7 +3,7 @@
 A request goes on with what it began with: its route, and the providers of that route.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import structlog
 from msgspec import Struct, structs
@@ -29,6 +29,7 @@ class LiveSettings:
         routed: learns where names lead.
         pool: makes providers, and closes them.
         catalogue: learns what is listed.
+        followers: others who go by the settings; each is told of the new ones once they are in force.
     """
 
     def __init__(
@@ -39,12 +40,14 @@ class LiveSettings:
         routed: RoutedSource,
         pool: ProviderPool,
         catalogue: Catalogue,
+        followers: Sequence[Callable[[Settings], None]] = (),
     ) -> None:
         self._settings = settings
         self._scheduler = scheduler
         self._routed = routed
         self._pool = pool
         self._catalogue = catalogue
+        self._followers = followers
 
     async def apply(self, settings: Settings) -> None:
         """Go by new settings from now on.
@@ -63,6 +66,8 @@ class LiveSettings:
         self._routed.use(Routing(routes=routes, providers=leases))
         self._pool.adopt(leases)
         self._catalogue.use(list_served(settings, routes))
+        for follow in self._followers:
+            follow(settings)
         if fixed := list(changed_for_good(self._settings, settings)):
             _log.warning("settings need a restart", settings=fixed)
         self._settings = settings
