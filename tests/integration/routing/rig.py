@@ -82,11 +82,11 @@ async def open_stage(folder: Path) -> AsyncGenerator[Stage]:
 
 
 @asynccontextmanager
-async def running(stage: Stage, *, script: str = SCRIPT) -> AsyncGenerator[None]:
+async def running(stage: Stage, *, script: str = SCRIPT, slots: int = 4) -> AsyncGenerator[None]:
     """Run the server by the settings file until the block ends."""
     watched = WatchedFile(stage.path)
     settings = stage.read()
-    engine = ScriptedEngine(Script.parse(script), slots=4, max_model_tokens=256)
+    engine = ScriptedEngine(Script.parse(script), slots=slots, max_model_tokens=256)
     stop, ready = asyncio.Event(), asyncio.Event()
     tasks = TaskOwner()
     with hangups() as hung_up, socket.create_server(("127.0.0.1", 0)) as listener:
