@@ -34,6 +34,7 @@ class SettingsReloader:
         self._asked = asked or asyncio.Event()
         self._watched = watched
         self._seconds = seconds
+        self._turn = asyncio.Lock()
 
     async def run(self, live: LiveSettings) -> None:
         """Reload whenever it is time to, until cancelled."""
@@ -57,7 +58,8 @@ class SettingsReloader:
     async def reload(self, live: LiveSettings) -> bool:
         """Read the settings and go by them; return whether they could be used."""
         try:
-            await live.apply(await asyncio.to_thread(self._read))
+            async with self._turn:
+                await live.apply(await asyncio.to_thread(self._read))
         except SettingsError as error:
             _log.error("settings not reloaded", problems=error.problems)
             return False

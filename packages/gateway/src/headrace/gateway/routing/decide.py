@@ -137,7 +137,7 @@ def tell(failures: Sequence[TargetFailure]) -> TargetFailure:
     """
 
     def rank(failure: TargetFailure) -> tuple[bool, bool]:
-        return failure.was_asked, answer_for(failure.code).retryable
+        return answer_for(failure.code).retryable, failure.was_asked
 
     telling = max(reversed(failures), key=rank)
     names = dict.fromkeys(failure.target.name for failure in failures)
