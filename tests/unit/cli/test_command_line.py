@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from headrace.apps.cli.show_settings import render_settings
-from headrace.schema.settings import GatewaySettings, Secret, Settings
+from headrace.schema.settings import GatewaySettings, ProviderSettings, RouteSettings, Secret, Settings, TargetSettings
 
 COMMANDS = ("serve", "stack", "chat", "doctor", "settings", "version")
 
@@ -77,6 +77,18 @@ def test_chat_reads_standard_input_when_it_is_no_terminal(tmp_path: Path) -> Non
     answer = headrace("chat", "m", folder=tmp_path)
     assert answer.returncode == 2
     assert "the prompt is empty" in answer.stderr
+
+
+def test_every_named_table_is_shown() -> None:
+    text = render_settings(
+        Settings(
+            providers={"p": ProviderSettings(kind="openai", api_key=Secret("hush"))},
+            routes={"r": RouteSettings(targets=(TargetSettings(model="m", provider="p"),))},
+        )
+    )
+    assert "hush" not in text
+    assert "HEADRACE_PROVIDERS_P_API_KEY" in text
+    assert '[{"model":"m","provider":"p","weight":1.0,"for_long_context":false}]' in text
 
 
 def test_a_secret_is_never_shown() -> None:

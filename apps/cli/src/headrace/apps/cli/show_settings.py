@@ -5,13 +5,13 @@ from collections.abc import Generator
 from typing import Any
 
 import msgspec
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from headrace.apps.cli.environment import read_environment
 from headrace.apps.cli.stack.report import align
 from headrace.process.config import read_settings
-from headrace.schema.settings import ModelSettings, Secret, Settings, SettingsError
-from headrace.schema.settings.load import variable_name
+from headrace.schema.settings import Secret, Settings, SettingsError
+from headrace.schema.settings.load import named_sections, plain_sections, variable_name
 from headrace.schema.settings.table import render_settings_table
 
 BAD_SETTINGS = 2
@@ -42,16 +42,24 @@ def render_settings(settings: Settings) -> str:
 
 def _walk(settings: Settings) -> Generator[tuple[str, Any, Any]]:
     defaults = Settings()
-    for section in Settings.__struct_fields__:
-        if section != "models":
-            yield from _fields(section, getattr(settings, section), getattr(defaults, section))
-    for name, model in settings.models.items():
-        yield from _fields(f"models.{name}", model, defaults.models.get(name, ModelSettings(weights="")))
+    for section in plain_sections():
+        yield from _fields(section, getattr(settings, section), getattr(defaults, section))
+    for section in named_sections():
+        known: dict[str, Struct] = getattr(defaults, section)
+        tables: dict[str, Struct] = getattr(settings, section)
+        for name, values in tables.items():
+            yield from _fields(f"{section}.{name}", values, known.get(name))
 
 
-def _fields(section: str, values: Struct, defaults: Struct) -> Generator[tuple[str, Any, Any]]:
-    for name in values.__struct_fields__:
-        yield f"{section}.{name}", getattr(values, name), getattr(defaults, name)
+def _fields(section: str, values: Struct, defaults: Struct | None) -> Generator[tuple[str, Any, Any]]:
+    for field in structs.fields(values):
+        default = _default_of(field) if defaults is None else getattr(defaults, field.name)
+        yield f"{section}.{field.name}", getattr(values, field.name), default
+
+
+def _default_of(field: structs.FieldInfo) -> Any:
+    """Return the default of a setting; one without a default is never at it."""
+    return field.default if field.default_factory is msgspec.NODEFAULT else field.default_factory()
 
 
 def _show(value: object) -> str:
