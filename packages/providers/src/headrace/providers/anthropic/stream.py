@@ -14,7 +14,7 @@ from headrace.providers.failing import Complaints
 from headrace.providers.telling import GenerationTelling, SequenceTelling
 from headrace.schema.events import Event, FinishReason, Stage, Usage
 
-_REASONS: dict[str, FinishReason] = {
+REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "pause_turn": "stop",
@@ -102,7 +102,7 @@ class MessageReader:
             self._telling.usage = to_usage(self._counts)
         sequence = self._sequence(events)
         if event.delta is not None and (reason := event.delta.stop_reason):
-            sequence.finish(events, _REASONS.get(reason, "stop"), event.delta.stop_sequence)
+            sequence.finish(events, REASONS.get(reason, "stop"), event.delta.stop_sequence)
 
     def _take_block(self, index: int, block: BlockBody, events: list[Event]) -> None:
         sequence = self._sequence(events)

@@ -21,7 +21,7 @@ from headrace.providers.telling import GenerationTelling, SequenceTelling
 from headrace.schema.errors import ErrorCode
 from headrace.schema.events import Event, FinishReason, Stage, TokenLogprob, Usage
 
-_REASONS: dict[str, FinishReason] = {
+REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
     "FINISH_REASON_UNSPECIFIED": "stop",
     "MAX_TOKENS": "length",
@@ -110,7 +110,7 @@ class ContentReader:
         if logprobs:
             sequence.say(events, "", logprobs=logprobs)
         if candidate.finish_reason:
-            reason = _REASONS.get(candidate.finish_reason)
+            reason = REASONS.get(candidate.finish_reason)
             if reason is None:
                 raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"gave up: {candidate.finish_reason[:40]}")
             sequence.finish(events, reason)

@@ -18,7 +18,7 @@ from headrace.schema.events import Event, FinishReason, Stage, Usage
 _DONE = b"[DONE]"
 _chats = msgspec.json.Decoder(ChatChunk)
 _completions = msgspec.json.Decoder(CompletionChunk)
-_REASONS: dict[str, FinishReason] = {
+REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "eos": "stop",
     "length": "length",
@@ -80,7 +80,7 @@ class _StreamReader:
         if reason in _FAILED_REASONS:
             raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"gave up: {reason}")
         stop = stop_reason if isinstance(stop_reason, str) and reason == "stop" else None
-        sequence.finish(events, _REASONS.get(reason, "stop"), stop)
+        sequence.finish(events, REASONS.get(reason, "stop"), stop)
 
 
 class ChatReader(_StreamReader):

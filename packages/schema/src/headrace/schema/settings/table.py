@@ -36,7 +36,7 @@ def _show_default(item: msgspec.structs.FieldInfo) -> str:
     value: Any = item.default_factory() if item.default is msgspec.NODEFAULT else item.default
     if value is None:
         return "none"
-    if value in ("", {}):
+    if value in ("", {}, ()):
         return "empty"
     return f"`{value}`"
 
@@ -51,7 +51,7 @@ def _show_type(kind: Any, metas: Sequence[Meta]) -> str:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if Secret in get_args(kind):
         return "secret"
-    name = getattr(kind, "__name__", str(kind))
+    name = getattr(kind, "__name__", str(kind)).replace(" | ", " or ")
     bounds = [f"≥ {_show_number(meta.ge)}" for meta in metas if meta.ge is not None]
     bounds += [f"> {_show_number(meta.gt)}" for meta in metas if meta.gt is not None]
     bounds += [f"≤ {_show_number(meta.le)}" for meta in metas if meta.le is not None]
