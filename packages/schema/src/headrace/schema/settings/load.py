@@ -136,8 +136,8 @@ class _Loader:
                     f"{source.line_of(path)}: {path} is a secret and may not be in the file; "
                     f"set {variable}, or {variable}{FILE_SUFFIX} to the name of a file that holds it"
                 )
-            elif key == "url" and isinstance(value, str) and re.search(r"//[^/@]*:[^/@]+@", value):
-                variable = variable_name(f"{section}.password")
+            elif key.endswith("url") and isinstance(value, str) and re.search(r"//[^/@]*:[^/@]+@", value):
+                variable = variable_name(f"{section}.{key.removesuffix('url')}password")
                 self.problems.append(
                     f"{source.line_of(path)}: {path} holds a password and may not be in the file; set {variable}"
                 )
@@ -288,7 +288,9 @@ def _from_text(text: str, kind: Any) -> Any:
     bare = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
     if Secret in get_args(bare):
         return Secret(text)
-    if getattr(bare, "__origin__", None) in (dict, tuple):
+    if get_origin(bare) is tuple:
+        return msgspec.convert([item.strip() for item in text.split(",") if item.strip()], kind, strict=False)
+    if get_origin(bare) is dict:
         return msgspec.json.decode(text.encode(), type=bare)
     return msgspec.convert(text, kind, strict=False)
 
