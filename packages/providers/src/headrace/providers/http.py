@@ -251,7 +251,8 @@ class HttpUpstream:
             what = f"can't be reached: {_reason_of(error)}"
             raise self._complaints.ill(ErrorCode.PROVIDER_UNAVAILABLE, what) from error
         except aiohttp.ClientError as error:
-            raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"failed: {_reason_of(error)}") from error
+            # The library's own exception may hold the headers that we sent, and the key is one.
+            raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"failed: {_reason_of(error)}") from None
 
     def _to_url(self, path: str, query: dict[str, str]) -> URL:
         base = self._base
