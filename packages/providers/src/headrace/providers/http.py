@@ -157,13 +157,22 @@ class HttpUpstream:
     Args:
         settings: of the provider.
         headers: that every call carries, the key among them.
+        tls: checks its certificate; None where no TLS is spoken.
         complaints: say what goes wrong.
     """
 
-    def __init__(self, settings: ProviderSettings, *, headers: Mapping[str, str], complaints: Complaints) -> None:
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        *,
+        headers: Mapping[str, str],
+        tls: ssl.SSLContext | None,
+        complaints: Complaints,
+    ) -> None:
         self._settings = settings
         self._base = URL(settings.url)
         self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **headers}
+        self._tls = tls
         self._complaints = complaints
         self._session: aiohttp.ClientSession | None = None
         self._tails = TaskOwner()
@@ -262,7 +271,11 @@ class HttpUpstream:
         """Return the session; it is made by the first call, because it belongs to an event loop."""
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, enable_cleanup_closed=False, ttl_dns_cache=30
+                limit=0,
+                ssl=True if self._tls is None else self._tls,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                enable_cleanup_closed=False,
+                ttl_dns_cache=30,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
