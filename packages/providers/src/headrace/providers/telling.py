@@ -5,6 +5,8 @@ ends once, its calls are counted from 0 and begin one after the other, and a gen
 sequences have.
 """
 
+from msgspec import Raw
+
 from headrace.providers.failing import Complaints
 from headrace.schema.events import (
     Event,
@@ -18,6 +20,19 @@ from headrace.schema.events import (
     ToolCallDelta,
     Usage,
 )
+
+
+def read_arguments(raw: Raw, complaints: Complaints) -> str:
+    """Return the arguments of a call that came as JSON, as they were written; empty where there are none.
+
+    Raises:
+        ProviderError: they are not UTF-8, which a decoder that passes over them does not notice.
+    """
+    try:
+        text = bytes(raw).strip().decode()
+    except UnicodeDecodeError as error:
+        raise complaints.garbled("arguments of a call that are no text") from error
+    return "" if text == "null" else text
 
 
 class SequenceTelling:
