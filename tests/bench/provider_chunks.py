@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncGenerator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
 import aiohttp
@@ -56,6 +56,11 @@ async def serve(*, paced: bool) -> None:
     """Play the vendors until the standard input ends."""
     bodies = {kind: body_of(kind) for kind in ("openai", "anthropic", "gemini")}
 
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            await answer(reader, writer)
+        writer.close()
+
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while head := await reader.readuntil(b"\r\n\r\n"):
             target = head.split(b" ", 2)[1]
@@ -71,7 +76,7 @@ async def serve(*, paced: bool) -> None:
             writer.write(_chunk(last) + b"0\r\n\r\n")
             await writer.drain()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    server = await asyncio.start_server(accept, "127.0.0.1", 0)
     sys.stdout.write(f"{server.sockets[0].getsockname()[1]}\n")
     sys.stdout.flush()
     await asyncio.to_thread(sys.stdin.read)

@@ -2,17 +2,22 @@
 
 import asyncio
 import gzip
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from headrace.providers.base import Fault, ProviderError
+from headrace.providers.build import build_provider
 from headrace.providers.http import MAX_ERROR_BYTES
 from headrace.providers.sse import MAX_EVENT_BYTES
 from headrace.schema.errors import ErrorCode
 from headrace.schema.events import SequenceDelta
+from headrace.schema.settings import ProviderSettings
 from tests.support.providers import KEY, collect, failure_of, fold, make_call, provider_at
+from tests.support.tls import make_authority, tls_front
 from tests.support.upstream import JSON, Played, Upstream, running_upstream, stream_of, to_events, whole_of
+from tests.support.values import make_request
 from tests.support.vendor_streams import STREAMS, chat_chunk, chat_usage
 
 KINDS = ["openai", "anthropic", "gemini"]
@@ -417,3 +422,28 @@ async def test_check(upstream: Upstream, kind: str) -> None:
             await provider.check()
         upstream.play(whole_of({}, status=404))
         await provider.check()
+
+
+async def test_tls(upstream: Upstream, tmp_path: Path) -> None:
+    authority = make_authority(tmp_path)
+    upstream.play(stream_of(STREAM["openai"].body))
+    async with tls_front(authority, upstream.port) as port:
+        address = {"base_url": f"https://localhost:{port}/v1"}
+        error = await error_of("openai", upstream, **address)
+        assert "certificate" in error.message
+        assert not upstream.asked
+        async with provider_at("openai", upstream, tls_ca_file=str(authority.ca_file), **address) as provider:
+            assert fold(await collect(provider)).sequences
+
+
+def test_a_tls_file_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"providers\.p\.tls_ca_file"):
+        build_provider("p", ProviderSettings(kind="openai", tls_ca_file=str(tmp_path / "none")))
+
+
+async def test_a_model_can_not_become_another_path(upstream: Upstream) -> None:
+    upstream.play(stream_of(STREAM["gemini"].body))
+    call = make_call(make_request("../x?key=1#/%2e"))
+    async with provider_at("gemini", upstream) as provider:
+        await collect(provider, call)
+    assert upstream.asked[0].target == "/v1beta/models/..%2Fx%3Fkey%3D1%23%2F%252e:streamGenerateContent?alt=sse"

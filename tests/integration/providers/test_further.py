@@ -266,3 +266,22 @@ async def test_what_each_call_carries(upstream: Upstream) -> None:
     assert asked.headers["x-request-id"] == "gen_1"
     assert asked.headers["accept-encoding"] == "identity"
     assert asked.headers["accept"] == "text/event-stream"
+
+
+@pytest.mark.parametrize(("count", "told"), [(-5, 0), (10**30, 2**53), (None, 0)])
+async def test_counts_that_are_none_settle_nothing_wrongly(upstream: Upstream, count: int | None, told: int) -> None:
+    # Built by hand: our encoder refuses such a number, and a stranger's does not.
+    body = to_events([chat_chunk({"content": "a"}), chat_chunk(finish="stop")]) + (
+        b'data: {"choices": [], "usage": {"prompt_tokens": %b, "completion_tokens": %b}}\n\ndata: [DONE]\n\n'
+        % ((b"null" if count is None else str(count).encode(),) * 2)
+    )
+    upstream.play(stream_of(body))
+    async with provider_at("openai", upstream) as provider:
+        assert fold(await collect(provider)).usage == Usage(told, told)
+
+
+async def test_half_a_character_is_garbage(upstream: Upstream) -> None:
+    upstream.play(stream_of(b'data: {"choices": [{"index": 0, "delta": {"content": "\\ud83d"}}]}\n\n'))
+    async with provider_at("openai", upstream) as provider:
+        with pytest.raises(ProviderError, match="can't be read"):
+            await collect(provider)

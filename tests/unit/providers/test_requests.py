@@ -444,3 +444,15 @@ def test_a_model_can_not_become_another_path() -> None:
 def test_arguments_that_are_no_object(kind: str, arguments: str) -> None:
     call = Message("assistant", (ToolCallPart(id="c", name="time", arguments=arguments),))
     assert refusal(kind, ask((*USER, call))).param == "messages[1].content[0]"
+
+
+@pytest.mark.parametrize(("signature", "thinks"), [("c2ln", True), (None, False)])
+def test_a_turn_that_began_without_a_signed_thought_goes_on_without_one(signature: str | None, thinks: bool) -> None:
+    call = ToolCallPart(id="c", name="time", arguments="{}")
+    result = ToolResultPart(tool_call_id="c", content="late")
+    turn = (Message("assistant", (ReasoningPart("Hm", signature), call)), Message("tool", (result,)))
+    request = ask((*USER, *turn), output=OutputFlags(reasoning=True), tools=(TIME,))
+    assert ("thinking" in body_of("anthropic", request, thinking_tokens=1024)) is thinks
+    assert "thinking" in body_of(
+        "anthropic", ask((*USER, *turn, *USER), output=OutputFlags(reasoning=True)), thinking_tokens=1024
+    )

@@ -33,8 +33,8 @@ def test_a_provider_is_a_named_table() -> None:
     assert "sk-" not in repr(found)
 
 
-def test_lists_in_the_environment_are_json() -> None:
-    environ = {"HEADRACE_PROVIDERS_P_OMIT_FIELDS": '["a", "b"]'}
+def test_lists_in_the_environment_have_commas() -> None:
+    environ = {"HEADRACE_PROVIDERS_P_OMIT_FIELDS": "a, b"}
     assert load('[providers.p]\nkind = "openai"\n', environ)["p"].omit_fields == ("a", "b")
 
 

@@ -1,5 +1,7 @@
 """From settings to a provider."""
 
+import ssl
+
 from headrace.providers.anthropic.vendor import VERSION, AnthropicVendor
 from headrace.providers.base import Provider
 from headrace.providers.failing import Complaints
@@ -10,6 +12,7 @@ from headrace.providers.provider import HttpProvider
 from headrace.providers.scripted import ScriptedProvider
 from headrace.providers.vendor import Vendor
 from headrace.schema.settings import ProviderSettings
+from headrace.transport.tls import TlsFiles, make_client_context
 
 _VENDORS: dict[str, type[OpenAIVendor | AnthropicVendor | GeminiVendor]] = {
     "openai": OpenAIVendor,
@@ -26,13 +29,23 @@ def build_provider(name: str, settings: ProviderSettings) -> Provider:
     Args:
         name: as the settings call it.
         settings: its own, which have been checked.
+
+    Raises:
+        ValueError: a file of TLS can't be used; the message names the setting.
     """
     if settings.kind == "scripted":
         return ScriptedProvider(name)
     complaints = Complaints(name, None if settings.api_key is None else settings.api_key.reveal())
     vendor: Vendor = _VENDORS[settings.kind](name, settings, complaints)
-    upstream = HttpUpstream(settings, headers=_to_headers(settings), complaints=complaints)
+    upstream = HttpUpstream(settings, headers=_to_headers(settings), tls=_to_tls(name, settings), complaints=complaints)
     return HttpProvider(name, vendor=vendor, upstream=upstream, complaints=complaints)
+
+
+def _to_tls(name: str, settings: ProviderSettings) -> ssl.SSLContext | None:
+    files = TlsFiles(
+        ca_file=settings.tls_ca_file, certificate_file=settings.tls_certificate_file, key_file=settings.tls_key_file
+    )
+    return make_client_context(files, url=settings.url, section=f"providers.{name}")
 
 
 def _to_headers(settings: ProviderSettings) -> dict[str, str]:

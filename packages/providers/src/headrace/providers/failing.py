@@ -24,6 +24,7 @@ _CONTEXT_WORDS = (
     "context_length",
     "exceeds the maximum number of tokens",
     "maximum context",
+    "model's context",
     "prompt is too long",
     "too many tokens",
 )

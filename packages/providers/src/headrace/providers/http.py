@@ -157,13 +157,22 @@ class HttpUpstream:
     Args:
         settings: of the provider.
         headers: that every call carries, the key among them.
+        tls: checks its certificate; None where no TLS is spoken.
         complaints: say what goes wrong.
     """
 
-    def __init__(self, settings: ProviderSettings, *, headers: Mapping[str, str], complaints: Complaints) -> None:
+    def __init__(
+        self,
+        settings: ProviderSettings,
+        *,
+        headers: Mapping[str, str],
+        tls: ssl.SSLContext | None,
+        complaints: Complaints,
+    ) -> None:
         self._settings = settings
         self._base = URL(settings.url)
         self._headers = {"Accept-Encoding": "identity", "Content-Type": "application/json", **headers}
+        self._tls = tls
         self._complaints = complaints
         self._session: aiohttp.ClientSession | None = None
         self._tails = TaskOwner()
@@ -251,7 +260,8 @@ class HttpUpstream:
             what = f"can't be reached: {_reason_of(error)}"
             raise self._complaints.ill(ErrorCode.PROVIDER_UNAVAILABLE, what) from error
         except aiohttp.ClientError as error:
-            raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"failed: {_reason_of(error)}") from error
+            # The library's own exception may hold the headers that we sent, and the key is one.
+            raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"failed: {_reason_of(error)}") from None
 
     def _to_url(self, path: str, query: dict[str, str]) -> URL:
         base = self._base
@@ -261,7 +271,11 @@ class HttpUpstream:
         """Return the session; it is made by the first call, because it belongs to an event loop."""
         if self._session is None:
             connector = aiohttp.TCPConnector(
-                limit=0, keepalive_timeout=KEEP_ALIVE_SECONDS, enable_cleanup_closed=False, ttl_dns_cache=30
+                limit=0,
+                ssl=True if self._tls is None else self._tls,
+                keepalive_timeout=KEEP_ALIVE_SECONDS,
+                enable_cleanup_closed=False,
+                ttl_dns_cache=30,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,

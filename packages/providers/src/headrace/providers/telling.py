@@ -5,6 +5,8 @@ ends once, its calls are counted from 0 and begin one after the other, and a gen
 sequences have.
 """
 
+from msgspec import Raw
+
 from headrace.providers.failing import Complaints
 from headrace.schema.events import (
     Event,
@@ -18,6 +20,19 @@ from headrace.schema.events import (
     ToolCallDelta,
     Usage,
 )
+
+
+def read_arguments(raw: Raw, complaints: Complaints) -> str:
+    """Return the arguments of a call that came as JSON, as they were written; empty where there are none.
+
+    Raises:
+        ProviderError: they are not UTF-8, which a decoder that passes over them does not notice.
+    """
+    try:
+        text = bytes(raw).strip().decode()
+    except UnicodeDecodeError as error:
+        raise complaints.garbled("arguments of a call that are no text") from error
+    return "" if text == "null" else text
 
 
 class SequenceTelling:
@@ -50,12 +65,12 @@ class SequenceTelling:
         logprobs: tuple[TokenLogprob, ...] | None = None,
     ) -> None:
         """Add text, or tokens that make none."""
-        if self.is_finished:
-            raise self._complaints.garbled("more of a sequence that has ended")
+        self._check_open()
         events.append(SequenceDelta(self.index, text, token_ids, logprobs))
 
     def think(self, events: list[Event], reasoning: str) -> None:
         """Add reasoning, where it is asked for."""
+        self._check_open()
         if self._says_reasoning:
             events.append(SequenceDelta(self.index, "", None, None, reasoning))
 
@@ -71,6 +86,7 @@ class SequenceTelling:
             name: the tool.
             arguments: the next piece of its arguments.
         """
+        self._check_open()
         # Some servers number every call 0 and tell them apart by their ids only, and some repeat the id in each piece.
         begins = key != self._call_key or bool(name and call_id and call_id != self._call_id)
         if not begins:
@@ -86,6 +102,10 @@ class SequenceTelling:
         piece = ToolCallDelta(self.calls, arguments, self._call_id, name)
         self.calls += 1
         events.append(SequenceDelta(self.index, "", None, None, "", (piece,)))
+
+    def _check_open(self) -> None:
+        if self.is_finished:
+            raise self._complaints.garbled("more of a sequence that has ended")
 
     def finish(self, events: list[Event], reason: FinishReason, stop_sequence: str | None = None) -> None:
         """End it. One that has called tools has ended for that, also where the vendor calls it a plain stop."""

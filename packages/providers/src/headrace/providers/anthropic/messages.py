@@ -74,9 +74,14 @@ def _write_part(part: Part, path: str, complaints: Complaints) -> dict[str, Any]
 
 def _write_thought(part: ReasoningPart) -> dict[str, Any] | None:
     """Return a thought that Anthropic signed; it takes no other."""
-    if not part.signature or part.signature.startswith(_OUR_SIGNATURE):
+    if not is_signed(part):
         return None
     return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+
+
+def is_signed(part: ReasoningPart) -> bool:
+    """Tell whether a thought may be Anthropic's own."""
+    return bool(part.signature) and not (part.signature or "").startswith(_OUR_SIGNATURE)
 
 
 def _write_result(part: ToolResultPart, path: str, complaints: Complaints) -> dict[str, Any]:

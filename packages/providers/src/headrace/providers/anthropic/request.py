@@ -2,11 +2,12 @@
 
 from typing import Any
 
-from headrace.providers.anthropic.messages import write_messages, write_system
+from headrace.providers.anthropic.messages import is_signed, write_messages, write_system
 from headrace.providers.extensions import VllmExtension
 from headrace.providers.failing import Complaints
 from headrace.providers.refusing import refuse
 from headrace.schema.formats import JsonObjectFormat, JsonSchemaFormat
+from headrace.schema.messages import ReasoningPart, ToolCallPart
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.tools import Tool
 
@@ -86,6 +87,8 @@ class BodyWriter:
             return {}
         if not self._thinking_tokens:
             return {"thinking": {"type": "adaptive", "display": "summarized"}}
+        if _has_unsigned_call(request):
+            return {}
         # The budget must leave room for the answer, and thoughts count among its tokens.
         budget = {"type": "enabled", "budget_tokens": self._thinking_tokens}
         return {"thinking": budget, "max_tokens": max(max_tokens, self._thinking_tokens + max_tokens)}
@@ -123,6 +126,19 @@ class BodyWriter:
         if not choice.parallel and choice.mode != "none":
             chosen["disable_parallel_tool_use"] = True
         return {"tools": [_write_tool(tool) for tool in tools], "tool_choice": chosen}
+
+
+def _has_unsigned_call(request: ChatCompletionRequest) -> bool:
+    """Tell whether the turn that is to go on has called tools without a thought that Anthropic signed.
+
+    It would not think on in such a turn, and refuses to be told to.
+    """
+    for message in reversed(request.messages):
+        if message.role == "user":
+            return False
+        if message.role == "assistant" and any(isinstance(part, ToolCallPart) for part in message.parts):
+            return not any(isinstance(part, ReasoningPart) and is_signed(part) for part in message.parts)
+    return False
 
 
 def _write_tool(tool: Tool) -> dict[str, Any]:

@@ -10,11 +10,12 @@ import msgspec
 
 from headrace.providers.anthropic.errors import read_error
 from headrace.providers.anthropic.wire import BlockBody, DeltaBody, ErrorDetail, StreamEvent, UsageBody
+from headrace.providers.counts import to_count
 from headrace.providers.failing import Complaints
-from headrace.providers.telling import GenerationTelling, SequenceTelling
+from headrace.providers.telling import GenerationTelling, SequenceTelling, read_arguments
 from headrace.schema.events import Event, FinishReason, Stage, Usage
 
-_REASONS: dict[str, FinishReason] = {
+REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "pause_turn": "stop",
@@ -23,7 +24,7 @@ _REASONS: dict[str, FinishReason] = {
     "tool_use": "tool_calls",
     "refusal": "content_filter",
 }
-_NO_INPUT = (b"", b"{}", b"null")
+_NO_INPUT = ("", "{}")
 _events = msgspec.json.Decoder(StreamEvent)
 
 
@@ -102,16 +103,16 @@ class MessageReader:
             self._telling.usage = to_usage(self._counts)
         sequence = self._sequence(events)
         if event.delta is not None and (reason := event.delta.stop_reason):
-            sequence.finish(events, _REASONS.get(reason, "stop"), event.delta.stop_sequence)
+            sequence.finish(events, REASONS.get(reason, "stop"), event.delta.stop_sequence)
 
     def _take_block(self, index: int, block: BlockBody, events: list[Event]) -> None:
         sequence = self._sequence(events)
         match block.type:
             case "tool_use":
                 self._call = index
-                given = bytes(block.input).strip()
+                given = read_arguments(block.input, self._complaints)
                 self._has_input = given not in _NO_INPUT
-                arguments = given.decode() if self._has_input else ""
+                arguments = given if self._has_input else ""
                 sequence.call(events, index, call_id=block.id, name=block.name, arguments=arguments)
             case "text" if block.text:
                 sequence.say(events, block.text)
@@ -152,11 +153,11 @@ _COUNTS = UsageBody.__struct_fields__
 
 def to_usage(counts: UsageBody) -> Usage:
     """Return token counts in our words: those of the prompt are all of it, wherever they came from."""
-    cached = counts.cache_read_input_tokens or 0
+    cached = to_count(counts.cache_read_input_tokens)
     details = counts.output_tokens_details
     return Usage(
-        (counts.input_tokens or 0) + (counts.cache_creation_input_tokens or 0) + cached,
-        counts.output_tokens or 0,
+        to_count(counts.input_tokens) + to_count(counts.cache_creation_input_tokens) + cached,
+        to_count(counts.output_tokens),
         cached,
-        0 if details is None else details.thinking_tokens or 0,
+        to_count(None if details is None else details.thinking_tokens),
     )

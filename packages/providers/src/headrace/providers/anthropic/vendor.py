@@ -7,6 +7,7 @@ from headrace.providers.anthropic.request import BodyWriter
 from headrace.providers.anthropic.stream import MessageReader
 from headrace.providers.anthropic.wire import CountBody
 from headrace.providers.base import ProviderCall
+from headrace.providers.counts import to_count
 from headrace.providers.extensions import merge_extensions
 from headrace.providers.failing import Complaints, VendorError
 from headrace.providers.http import HttpCall
@@ -79,4 +80,4 @@ class _CountReader(WholeReader):
 
     def read(self, body: bytes) -> tuple[list[Event], Usage]:
         """Return the count."""
-        return [], Usage(_counts.decode(body).input_tokens, 0)
+        return [], Usage(to_count(_counts.decode(body).input_tokens), 0)

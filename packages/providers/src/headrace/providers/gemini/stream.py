@@ -5,6 +5,7 @@ Nothing else says that a stream is whole, so one in which a candidate has no suc
 
 import msgspec
 
+from headrace.providers.counts import to_count
 from headrace.providers.failing import Complaints
 from headrace.providers.gemini.errors import read_error_value
 from headrace.providers.gemini.signatures import to_signed_id
@@ -17,11 +18,11 @@ from headrace.providers.gemini.wire import (
     Part,
     UsageBody,
 )
-from headrace.providers.telling import GenerationTelling, SequenceTelling
+from headrace.providers.telling import GenerationTelling, SequenceTelling, read_arguments
 from headrace.schema.errors import ErrorCode
 from headrace.schema.events import Event, FinishReason, Stage, TokenLogprob, Usage
 
-_REASONS: dict[str, FinishReason] = {
+REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
     "FINISH_REASON_UNSPECIFIED": "stop",
     "MAX_TOKENS": "length",
@@ -38,7 +39,6 @@ _REASONS: dict[str, FinishReason] = {
 }
 """Every other reason means that the model, or what reads it, failed."""
 
-_NO_ARGUMENTS = (b"", b"null")
 _chunks = msgspec.json.Decoder(GenerateChunk)
 
 
@@ -110,7 +110,7 @@ class ContentReader:
         if logprobs:
             sequence.say(events, "", logprobs=logprobs)
         if candidate.finish_reason:
-            reason = _REASONS.get(candidate.finish_reason)
+            reason = REASONS.get(candidate.finish_reason)
             if reason is None:
                 raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"gave up: {candidate.finish_reason[:40]}")
             sequence.finish(events, reason)
@@ -129,18 +129,17 @@ class ContentReader:
     ) -> None:
         number = sequence.calls
         id_ = call.id or f"call_{self._request_id}_{sequence.index}_{number}"
-        given = bytes(call.args).strip()
-        arguments = "{}" if given in _NO_ARGUMENTS else given.decode()
+        arguments = read_arguments(call.args, self._complaints) or "{}"
         sequence.call(events, number, call_id=to_signed_id(id_, signature), name=call.name, arguments=arguments)
 
 
 def to_usage(usage: UsageBody) -> Usage:
     """Return token counts in our words: thoughts are among the tokens of the answer."""
-    thoughts = usage.thoughts_token_count or 0
+    thoughts = to_count(usage.thoughts_token_count)
     return Usage(
-        (usage.prompt_token_count or 0) + (usage.tool_use_prompt_token_count or 0),
-        (usage.candidates_token_count or 0) + thoughts,
-        usage.cached_content_token_count or 0,
+        to_count(usage.prompt_token_count) + to_count(usage.tool_use_prompt_token_count),
+        to_count(usage.candidates_token_count) + thoughts,
+        to_count(usage.cached_content_token_count),
         thoughts,
     )
 

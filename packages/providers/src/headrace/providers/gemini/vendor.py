@@ -6,6 +6,7 @@ from urllib.parse import quote
 import msgspec
 
 from headrace.providers.base import ProviderCall
+from headrace.providers.counts import to_count
 from headrace.providers.extensions import merge_extensions
 from headrace.providers.failing import Complaints, VendorError
 from headrace.providers.floats import pack_floats
@@ -93,7 +94,7 @@ class _CountReader(WholeReader):
     def read(self, body: bytes) -> tuple[list[Event], Usage]:
         """Return the count."""
         count = _counts.decode(body)
-        return [], Usage(count.total_tokens, 0, count.cached_content_token_count or 0)
+        return [], Usage(to_count(count.total_tokens), 0, to_count(count.cached_content_token_count))
 
 
 class _EmbeddingReader(WholeReader):

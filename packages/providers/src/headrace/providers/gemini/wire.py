@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec import Raw, Struct
 
+from headrace.providers.counts import WireTokenId
+
 
 class FunctionCall(Struct, gc=False):
     """A call, whole: this API does not stream the arguments."""
@@ -32,7 +34,7 @@ class LikelyToken(Struct, gc=False, rename="camel"):
     """A token with its log probability."""
 
     token: str = ""
-    token_id: int = -1
+    token_id: WireTokenId = -1
     log_probability: float = -9999.0
 
 

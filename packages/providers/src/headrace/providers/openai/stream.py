@@ -7,6 +7,7 @@ A stream without `[DONE]` is not whole, however well it looks.
 
 import msgspec
 
+from headrace.providers.counts import to_count
 from headrace.providers.failing import Complaints
 from headrace.providers.openai.errors import read_error_value
 from headrace.providers.openai.logprobs import to_chat_logprobs, to_completion_logprobs
@@ -18,7 +19,7 @@ from headrace.schema.events import Event, FinishReason, Stage, Usage
 _DONE = b"[DONE]"
 _chats = msgspec.json.Decoder(ChatChunk)
 _completions = msgspec.json.Decoder(CompletionChunk)
-_REASONS: dict[str, FinishReason] = {
+REASONS: dict[str, FinishReason] = {
     "stop": "stop",
     "eos": "stop",
     "length": "length",
@@ -80,7 +81,7 @@ class _StreamReader:
         if reason in _FAILED_REASONS:
             raise self._complaints.ill(ErrorCode.PROVIDER_ERROR, f"gave up: {reason}")
         stop = stop_reason if isinstance(stop_reason, str) and reason == "stop" else None
-        sequence.finish(events, _REASONS.get(reason, "stop"), stop)
+        sequence.finish(events, REASONS.get(reason, "stop"), stop)
 
 
 class ChatReader(_StreamReader):
@@ -182,8 +183,8 @@ def to_usage(usage: UsageBody) -> Usage:
     prompt, completion = usage.prompt_tokens_details, usage.completion_tokens_details
     cached = usage.prompt_cache_hit_tokens if prompt is None else prompt.cached_tokens
     return Usage(
-        usage.prompt_tokens,
-        usage.completion_tokens or 0,
-        cached or 0,
-        (completion.reasoning_tokens or 0) if completion is not None else 0,
+        to_count(usage.prompt_tokens),
+        to_count(usage.completion_tokens),
+        to_count(cached),
+        to_count(None if completion is None else completion.reasoning_tokens),
     )

@@ -8,6 +8,8 @@ from typing import Any
 
 from msgspec import Struct
 
+from headrace.providers.counts import WireTokenId
+
 
 class PromptDetails(Struct, gc=False):
     """What the tokens of a prompt were."""
@@ -24,8 +26,8 @@ class CompletionDetails(Struct, gc=False):
 class UsageBody(Struct, gc=False):
     """Token counts. `prompt_cache_hit_tokens` is DeepSeek's name for what the cache had."""
 
-    prompt_tokens: int = 0
-    completion_tokens: int | None = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
     prompt_tokens_details: PromptDetails | None = None
     completion_tokens_details: CompletionDetails | None = None
     prompt_cache_hit_tokens: int | None = None
@@ -98,7 +100,7 @@ class ChatChoice(Struct, gc=False):
     finish_reason: str | None = None
     logprobs: ChatLogprobs | None = None
     stop_reason: int | str | None = None
-    token_ids: list[int] | None = None
+    token_ids: list[WireTokenId] | None = None
 
 
 class ChunkBody(Struct, gc=False):
@@ -136,7 +138,7 @@ class CompletionChoice(Struct, gc=False):
     finish_reason: str | None = None
     logprobs: CompletionLogprobs | None = None
     stop_reason: int | str | None = None
-    token_ids: list[int] | None = None
+    token_ids: list[WireTokenId] | None = None
 
 
 class CompletionChunk(ChunkBody, gc=False):

@@ -69,6 +69,15 @@ class ProviderSettings(Struct, frozen=True, kw_only=True):
         dict[str, str],
         Meta(description="Further headers of each call, `OpenAI-Organization` for example. Secrets are refused here."),
     ] = field(default_factory=dict[str, str])
+    tls_ca_file: Annotated[
+        str, Meta(description="Authorities that sign its certificate; empty for those of the system.")
+    ] = ""
+    tls_certificate_file: Annotated[
+        str, Meta(description="Our certificate, where it asks its clients for one; empty for none.")
+    ] = ""
+    tls_key_file: Annotated[
+        str, Meta(description="The key of our certificate; empty where the certificate's file holds it.")
+    ] = ""
     connect_seconds: Annotated[Seconds, Meta(description="How long to wait for a connection, TLS included.")] = 5.0
     first_token_seconds: Annotated[
         Seconds,

@@ -52,8 +52,10 @@ def _show_type(kind: Any, metas: Sequence[Meta]) -> str:
     if Secret in get_args(kind):
         return "secret"
     if get_origin(kind) is tuple:
-        return "list, in the environment with commas"
-    name = getattr(kind, "__name__", str(kind))
+        item = get_args(kind)[0]
+        is_table = isinstance(item, type) and issubclass(item, Struct)
+        return "list of tables, in the environment as JSON" if is_table else "list, in the environment with commas"
+    name = getattr(kind, "__name__", str(kind)).replace(" | ", " or ")
     bounds = [f"≥ {_show_number(meta.ge)}" for meta in metas if meta.ge is not None]
     bounds += [f"> {_show_number(meta.gt)}" for meta in metas if meta.gt is not None]
     bounds += [f"≤ {_show_number(meta.le)}" for meta in metas if meta.le is not None]
