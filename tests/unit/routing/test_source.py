@@ -262,14 +262,17 @@ async def test_a_run_is_cancelled_by_its_id() -> None:
         assert not rig.source.cancel(generation.request_id)
 
 
-async def test_the_deadline_ends_a_silent_provider_and_counts_against_it() -> None:
+async def test_the_deadline_ends_a_silent_provider_and_says_nothing_of_its_health() -> None:
     a = PlayedProvider("a", (asyncio.Event(),))
     rules = BreakerRules(min_calls=1)
     async with routing(make_settings({"r": FIRST}), ScriptedSource(), a, rules=rules) as rig:
         events, _ = await rig.ask("r", seconds=0.05)
         assert _failure(events).code == ErrorCode.DEADLINE_EXCEEDED
         await rig.facts.until(lambda: rig.facts.outcomes == [("a/x", "deadline_exceeded")])
-        assert rig.facts.turned[0].state is BreakerState.OPEN
+        a.plays = [refuses(ErrorCode.DEADLINE_EXCEEDED, Fault.REQUEST)]
+        events, _ = await rig.ask("r")
+        assert _failure(events).code == ErrorCode.DEADLINE_EXCEEDED
+        assert not rig.facts.turned
 
 
 async def test_a_target_that_says_nothing_for_too_long_is_given_up_for_the_next() -> None:

@@ -56,7 +56,13 @@ class TargetHealth:
             self._tell(TargetTurned(target=self._target, state=BreakerState.CLOSED))
 
     def fail(self, now: float, failure: TargetFailure, *, is_probe: bool) -> None:
-        """Note how it failed: only what is the upstream's own fault counts against it."""
+        """Note how it failed: only what is the upstream's own fault counts against it.
+
+        A deadline counts neither way. Its client has chosen it, and could otherwise close a target to all others.
+        """
+        if failure.code is ErrorCode.DEADLINE_EXCEEDED:
+            self._breaker.give_up(is_probe=is_probe)
+            return
         match failure.fault:
             case Fault.UPSTREAM:
                 was_open = self._breaker.state(now) is BreakerState.OPEN

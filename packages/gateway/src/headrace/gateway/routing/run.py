@@ -19,7 +19,7 @@ from headrace.gateway.routing.facts import RoutingObserver
 from headrace.gateway.routing.leases import ProviderLease
 from headrace.gateway.routing.table import Route, Target
 from headrace.gateway.unexpected import report_unexpected
-from headrace.providers.base import Fault, ProviderCall
+from headrace.providers.base import ProviderCall
 from headrace.scheduler.base import GenerationRecord, GenerationSource, Submission
 from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
@@ -237,7 +237,7 @@ class Run:
             outcome = None if failure is None else failure.code
             sign = tried.sign_of_health(failure)
         except asyncio.CancelledError:
-            sign = self._failure_of_cancel(tried)
+            sign = self._failure_of_cancel(target)
             outcome = sign.code
             raise
         finally:
@@ -248,16 +248,10 @@ class Run:
             self._report(tried, outcome)
         return failure
 
-    def _failure_of_cancel(self, tried: TargetTry) -> TargetFailure:
-        """Return what the end of a try says of its target: nothing, unless that was silent up to the deadline."""
-        is_late = self._now() >= self._deadline
-        is_ill = is_late and not tried.telling.has_told
-        return TargetFailure(
-            target=tried.target,
-            code=ErrorCode.DEADLINE_EXCEEDED if is_late else ErrorCode.CANCELLED,
-            message="",
-            fault=Fault.UPSTREAM if is_ill else None,
-        )
+    def _failure_of_cancel(self, target: Target) -> TargetFailure:
+        """Return what the end of a try says of its target: nothing, since clients choose when they leave."""
+        code = ErrorCode.DEADLINE_EXCEEDED if self._now() >= self._deadline else ErrorCode.CANCELLED
+        return TargetFailure(target=target, code=code, message="")
 
     def _blocked_seconds(self, target: Target) -> float | None:
         return self._leases[target.provider].health(target.model).blocked_seconds(self._now())

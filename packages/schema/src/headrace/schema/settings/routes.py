@@ -47,8 +47,8 @@ class RouteSettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=86400.0,
-            description="A request that would wait longer than this for a worker of ours, or that has waited so long, goes to the "
-            "next target; 0 lets it wait.",
+            description="A request that would wait longer than this for a worker of ours, or that has waited so long, "
+            "goes to the next target; 0 lets it wait.",
         ),
     ] = 0.0
     first_token_seconds: Annotated[
