@@ -33,12 +33,12 @@ class Taken(Struct, kw_only=True):
 def find_excess(limits: KeyLimits, taken: Taken, estimate: Amount) -> tuple[LimitKind, int, int] | None:
     """Return the first limit that a reservation would exceed, what it wants of it, and the limit; None if it fits."""
     for kind, limit, has, wants in (
-        (LimitKind.CONCURRENT, limits.concurrent, taken.running, 1),
-        (LimitKind.REQUESTS_PER_MINUTE, limits.rpm, taken.requests, 1),
-        (LimitKind.TOKENS_PER_MINUTE, limits.tpm, taken.tokens, estimate.tokens),
+        (LimitKind.CONCURRENT, limits.concurrent_generations, taken.running, 1),
+        (LimitKind.REQUESTS_PER_MINUTE, limits.requests_per_minute, taken.requests, 1),
+        (LimitKind.TOKENS_PER_MINUTE, limits.tokens_per_minute, taken.tokens, estimate.tokens),
         (LimitKind.TOKENS_PER_DAY, limits.tokens_per_day, taken.day_tokens, estimate.tokens),
         (LimitKind.TOKENS_PER_MONTH, limits.tokens_per_month, taken.month.tokens, estimate.tokens),
-        (LimitKind.COST_PER_MONTH, limits.cost_per_month, taken.month.cost, estimate.cost),
+        (LimitKind.COST_PER_MONTH, limits.cost_per_month_micros, taken.month.cost, estimate.cost),
     ):
         if limit is not None and has + wants > limit:
             return kind, wants, limit
@@ -67,17 +67,17 @@ def to_rate_limits(standings: Sequence[MinuteStanding]) -> RateLimits:
     """Return what the client is told: for requests and for tokens the subject with the least left."""
     requests = min(
         (
-            (max(0, each.limits.rpm - each.requests), each.limits.rpm, each.requests_reset_seconds)
+            (max(0, each.limits.requests_per_minute - each.requests), each.limits.requests_per_minute, each.requests_reset_seconds)
             for each in standings
-            if each.limits.rpm is not None
+            if each.limits.requests_per_minute is not None
         ),
         default=None,
     )
     tokens = min(
         (
-            (max(0, each.limits.tpm - each.tokens), each.limits.tpm, each.tokens_reset_seconds)
+            (max(0, each.limits.tokens_per_minute - each.tokens), each.limits.tokens_per_minute, each.tokens_reset_seconds)
             for each in standings
-            if each.limits.tpm is not None
+            if each.limits.tokens_per_minute is not None
         ),
         default=None,
     )

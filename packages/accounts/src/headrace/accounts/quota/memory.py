@@ -154,7 +154,7 @@ class MemoryQuotaStore:
             limits = subject.limits
             if limits.tokens_per_day is not None:
                 needed.append(Counter(subject.name, day))
-            if limits.tokens_per_month is not None or limits.cost_per_month is not None:
+            if limits.tokens_per_month is not None or limits.cost_per_month_micros is not None:
                 needed.append(Counter(subject.name, month))
         return tuple(
             counter for counter in needed if self._account(counter.subject).budget(counter.period).used is None

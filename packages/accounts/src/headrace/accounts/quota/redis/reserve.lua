@@ -1,5 +1,5 @@
--- args: request_id, owner, tokens, cost, lease_ms, periods, now; and subjects, each with name, rpm, tpm, concurrent,
--- tokens_per_day, tokens_per_month and cost_per_month, of which nil is no limit.
+-- args: request_id, owner, tokens, cost, lease_ms, periods, now; and subjects, each with name and the names of `KeyLimits`,
+-- of which an absent one is no limit.
 -- Returns msgpack: {"granted", standings}, {"unseeded", {{subject, period}, ...}}, or
 -- {"refused", kind, subject, limit, wait in milliseconds (-1 for ever), now, standings}.
 
@@ -28,7 +28,7 @@ local function need(subject, period)
 end
 for _, subject in ipairs(args.subjects) do
   if subject.tokens_per_day then need(subject.name, day) end
-  if subject.tokens_per_month or subject.cost_per_month then need(subject.name, month) end
+  if subject.tokens_per_month or subject.cost_per_month_micros then need(subject.name, month) end
 end
 if #missing > 0 then return cmsgpack.pack({ 'unseeded', missing }) end
 
@@ -47,17 +47,17 @@ for _, subject in ipairs(args.subjects) do
   local function soon() return 1000 end
   -- The caller knows how long a day or a month still lasts.
   local function later() return 0 end
-  local refusal = excess('concurrent', subject.concurrent, get(PREFIX .. 'running', name), 1, soon)
-    or excess('requests_per_minute', subject.rpm, total_of(window.r), 1,
+  local refusal = excess('concurrent', subject.concurrent_generations, get(PREFIX .. 'running', name), 1, soon)
+    or excess('requests_per_minute', subject.requests_per_minute, total_of(window.r), 1,
       function(room) return wait_for(window.r, room) end)
-    or excess('tokens_per_minute', subject.tpm, total_of(window.t), args.tokens,
+    or excess('tokens_per_minute', subject.tokens_per_minute, total_of(window.t), args.tokens,
       function(room) return wait_for(window.t, room) end)
     or (subject.tokens_per_day
       and excess('tokens_per_day', subject.tokens_per_day, budget(name, day, ''), args.tokens, later))
     or (subject.tokens_per_month
       and excess('tokens_per_month', subject.tokens_per_month, budget(name, month, ''), args.tokens, later))
-    or (subject.cost_per_month
-      and excess('cost_per_month', subject.cost_per_month, budget(name, month, 'c'), args.cost, later))
+    or (subject.cost_per_month_micros
+      and excess('cost_per_month', subject.cost_per_month_micros, budget(name, month, 'c'), args.cost, later))
   if refusal then return refusal end
 end
 
