@@ -41,7 +41,7 @@ class Subject(Struct, frozen=True, kw_only=True):
     """Who is limited: a key, or a tenant.
 
     Attributes:
-        name: `key:ID` or `tenant:ID`.
+        name: `key:ID` or `tenant:ID`; nobody else's, whatever the tenant.
         limits: what it may use.
     """
 

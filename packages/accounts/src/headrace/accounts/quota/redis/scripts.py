@@ -1,8 +1,8 @@
 """The scripts, and how they are run: by their hash, and by their text where Redis has forgotten it."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
-from importlib.resources import files
 from typing import Any
 
 import msgspec
@@ -10,8 +10,7 @@ import redis.asyncio
 from redis.exceptions import NoScriptError, RedisError
 
 from headrace.accounts.quota.base import QuotaUnavailableError
-
-SCRIPTS = ("reserve", "settle", "renew", "seed", "look")
+from headrace.accounts.quota.redis.lua import PRELUDE, SCRIPTS
 
 
 class Scripts:
@@ -19,13 +18,13 @@ class Scripts:
 
     Args:
         client: where; it is closed with us.
+        connections: as many as the client may have.
     """
 
-    def __init__(self, client: "redis.asyncio.Redis") -> None:
+    def __init__(self, client: "redis.asyncio.Redis", *, connections: int) -> None:
         self._client: Any = client
-        folder = files("headrace.accounts.quota.redis")
-        prelude = (folder / "prelude.lua").read_text("utf-8")
-        self._texts = {name: f"{prelude}\n{(folder / f'{name}.lua').read_text('utf-8')}" for name in SCRIPTS}
+        self._free = asyncio.Semaphore(connections)
+        self._texts = {name: f"{PRELUDE}{text}" for name, text in SCRIPTS.items()}
         # Redis knows a script by this hash; nothing is kept secret with it.
         self._hashes = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._texts.items()
@@ -47,14 +46,18 @@ class Scripts:
         """
         packed = [(prefix, msgspec.msgpack.encode(arguments)) for prefix, arguments in calls]
         try:
-            try:
-                return await self._send("evalsha", self._hashes[name], packed)
-            except NoScriptError:
-                # None ran: a hash is unknown to all calls or to none, unless it is flushed between them, and then
-                # every script but `reserve`, which is never run in company, may run twice.
-                return await self._send("eval", self._texts[name], packed)
+            async with self._free:
+                return await self._run_packed(name, packed)
         except (RedisError, OSError) as error:
             raise QuotaUnavailableError(f"Redis does not answer: {error or type(error).__name__}") from None
+
+    async def _run_packed(self, name: str, calls: Sequence[tuple[str, bytes]]) -> list[bytes | int]:
+        try:
+            return await self._send("evalsha", self._hashes[name], calls)
+        except NoScriptError:
+            # None ran, since Redis knows a script for all of them or for none. Were its scripts flushed between two of
+            # them: what is run in company may be run twice.
+            return await self._send("eval", self._texts[name], calls)
 
     async def _send(self, command: str, script: str, calls: Sequence[tuple[str, bytes]]) -> list[bytes | int]:
         if len(calls) == 1:

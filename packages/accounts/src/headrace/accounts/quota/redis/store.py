@@ -52,7 +52,7 @@ class RedisQuotaStore:
         clock: Callable[[], float],
         redis_time: bool = True,
     ) -> None:
-        self._scripts = Scripts(open_client(settings, connections=CONNECTIONS))
+        self._scripts = Scripts(open_client(settings, connections=CONNECTIONS), connections=CONNECTIONS)
         self._lease_ms = round(lease_seconds * 1000)
         self._clock = clock
         self._redis_time = redis_time

@@ -1,3 +1,6 @@
+"""The scripts in Lua, as text: what a package holds apart from its modules can't be read without blocking the loop."""
+
+PRELUDE = """
 -- What every script begins with. KEYS[1] is the prefix of everything that belongs to one tenant; it holds the tenant's
 -- id in braces, so that a cluster keeps all of it on one node. ARGV[1] is a msgpack map.
 --
@@ -27,7 +30,8 @@ for _, period in ipairs(args.periods or {}) do
   end
 end
 
-local function int(number) return string.format('%.0f', number) end
+-- Lua has a -0, which Redis does not take for a number.
+local function int(number) return number == 0 and '0' or string.format('%.0f', number) end
 local function get(key, field) return tonumber(redis.call('HGET', key, field) or '0') end
 local function window_key(subject) return PREFIX .. 'window:' .. subject end
 local function budget_key(subject, period) return PREFIX .. 'budget:' .. subject .. ':' .. period end
@@ -153,3 +157,142 @@ for _, request_id in ipairs(redis.call('ZRANGEBYSCORE', PREFIX .. 'leases', '-in
     end_lease(request_id, lease, lease)
   end
 end
+"""
+
+RESERVE = """
+-- args: request_id, owner, tokens, cost, lease_ms, periods, now; and subjects, each with name and the fields of
+-- `KeyLimits`, of which an absent one is no limit.
+-- Returns msgpack: {"granted", standings}, {"unseeded", {{subject, period}, ...}}, or
+-- {"refused", kind, subject, limit, wait in milliseconds (-1 for ever), now, standings}.
+
+local function standings()
+  local told = {}
+  for _, subject in ipairs(args.subjects) do
+    local window = read_window(subject.name)
+    table.insert(told, {
+      total_of(window.r), wait_until_empty(window.r), total_of(window.t), wait_until_empty(window.t)
+    })
+  end
+  return told
+end
+
+local known = read_lease(args.request_id)
+if known then
+  hold_lease(args.request_id, known, args.owner)
+  return cmsgpack.pack({ 'granted', standings() })
+end
+
+local missing = {}
+local function need(subject, period)
+  if redis.call('HEXISTS', budget_key(subject, period), 'u') == 0 then
+    table.insert(missing, { subject, period })
+  end
+end
+for _, subject in ipairs(args.subjects) do
+  if subject.tokens_per_day then need(subject.name, day) end
+  if subject.tokens_per_month or subject.cost_per_month_micros then need(subject.name, month) end
+end
+if #missing > 0 then return cmsgpack.pack({ 'unseeded', missing }) end
+
+local function budget(subject, period, letter)
+  local key = budget_key(subject, period)
+  return get(key, letter .. 'u') + get(key, letter .. 'r')
+end
+
+for _, subject in ipairs(args.subjects) do
+  local name, window = subject.name, read_window(subject.name)
+  local function excess(kind, limit, taken, wants, wait)
+    if limit and taken + wants > limit then
+      local wait_ms = wants <= limit and wait(limit - wants) or -1
+      return cmsgpack.pack({ 'refused', kind, name, limit, wait_ms, now, standings() })
+    end
+  end
+  local function soon() return 1000 end
+  -- The caller knows how long a day or a month still lasts.
+  local function later() return 0 end
+  local refusal = excess('concurrent', subject.concurrent_generations, get(PREFIX .. 'running', name), 1, soon)
+    or excess('requests_per_minute', subject.requests_per_minute, total_of(window.r), 1,
+      function(room) return wait_for(window.r, room) end)
+    or excess('tokens_per_minute', subject.tokens_per_minute, total_of(window.t), args.tokens,
+      function(room) return wait_for(window.t, room) end)
+    or (subject.tokens_per_day
+      and excess('tokens_per_day', subject.tokens_per_day, budget(name, day, ''), args.tokens, later))
+    or (subject.tokens_per_month
+      and excess('tokens_per_month', subject.tokens_per_month, budget(name, month, ''), args.tokens, later))
+    or (subject.cost_per_month_micros
+      and excess('cost_per_month', subject.cost_per_month_micros, budget(name, month, 'c'), args.cost, later))
+  if refusal then return refusal end
+end
+
+local names = {}
+for _, subject in ipairs(args.subjects) do table.insert(names, subject.name) end
+take_lease(args.request_id, {
+  owner = args.owner, tokens = args.tokens, cost = args.cost, subjects = names,
+  step = step, day = day, month = month, active = true
+})
+return cmsgpack.pack({ 'granted', standings() })
+"""
+
+SETTLE = """
+-- args: now; and ends, each {request_id, owner, tokens, cost}.
+
+for _, item in ipairs(args.ends) do
+  local lease = read_lease(item[1])
+  if lease and lease.owner == item[2] then
+    end_lease(item[1], lease, { tokens = item[3], cost = item[4] })
+  end
+end
+return 0
+"""
+
+RENEW = """
+-- args: lease_ms, periods, now; and leases, each {request_id, owner, tokens, cost, {subject, ...}}.
+
+for _, item in ipairs(args.leases) do
+  local lease = read_lease(item[1])
+  if not lease then
+    take_lease(item[1], {
+      owner = item[2], tokens = item[3], cost = item[4], subjects = item[5],
+      step = 0, day = day, month = month, active = true
+    })
+  elseif lease.owner == item[2] then
+    hold_lease(item[1], lease, item[2])
+  end
+end
+return 0
+"""
+
+SEED = """
+-- args: now; and used, each {subject, period, tokens, cost}.
+
+for _, item in ipairs(args.used) do
+  local key = budget_key(item[1], item[2])
+  redis.call('HSET', key, 'u', int(math.max(get(key, 'u'), item[3])), 'cu', int(math.max(get(key, 'cu'), item[4])))
+  redis.call('EXPIRE', key, #item[2] == 8 and DAY_TTL or MONTH_TTL)
+end
+return 0
+"""
+
+LOOK = """
+-- args: subject, periods, now. Returns msgpack: running, requests, tokens, and for day and month nil or {tokens, cost}.
+
+local function taken(period)
+  local key = budget_key(args.subject, period)
+  if redis.call('HEXISTS', key, 'u') == 0 then return nil end
+  return { get(key, 'u') + get(key, 'r'), get(key, 'cu') + get(key, 'cr') }
+end
+local window = read_window(args.subject)
+return cmsgpack.pack({
+  running = get(PREFIX .. 'running', args.subject), requests = total_of(window.r), tokens = total_of(window.t),
+  day = taken(day), month = taken(month)
+})
+"""
+
+SCRIPTS = {
+    "reserve": RESERVE,
+    "settle": SETTLE,
+    "renew": RENEW,
+    "seed": SEED,
+    "look": LOOK,
+}
+"""Each follows the prelude."""
