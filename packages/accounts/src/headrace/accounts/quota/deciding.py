@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from headrace.accounts.limits import KeyLimits
-from headrace.accounts.quota.base import Amount, LimitKind
+from headrace.accounts.quota.base import Amount, Counter, LimitKind, Subject
+from headrace.accounts.quota.periods import day_of, month_of
 from headrace.schema.caller import RateLimits
 
 CONCURRENT_RETRY_SECONDS = 1.0
@@ -45,6 +46,19 @@ def find_excess(limits: KeyLimits, taken: Taken, estimate: Amount) -> tuple[Limi
     return None
 
 
+def needed_counters(subjects: Sequence[Subject], now: float) -> list[Counter]:
+    """Return the counters without which the limits of these subjects can't be checked."""
+    day, month = day_of(now), month_of(now)
+    needed: list[Counter] = []
+    for subject in subjects:
+        limits = subject.limits
+        if limits.tokens_per_day is not None:
+            needed.append(Counter(subject.name, day))
+        if limits.tokens_per_month is not None or limits.cost_per_month_micros is not None:
+            needed.append(Counter(subject.name, month))
+    return needed
+
+
 class MinuteStanding(Struct, frozen=True, kw_only=True):
     """Where a subject stands in the last minute.
 
@@ -67,7 +81,11 @@ def to_rate_limits(standings: Sequence[MinuteStanding]) -> RateLimits:
     """Return what the client is told: for requests and for tokens the subject with the least left."""
     requests = min(
         (
-            (max(0, each.limits.requests_per_minute - each.requests), each.limits.requests_per_minute, each.requests_reset_seconds)
+            (
+                max(0, each.limits.requests_per_minute - each.requests),
+                each.limits.requests_per_minute,
+                each.requests_reset_seconds,
+            )
             for each in standings
             if each.limits.requests_per_minute is not None
         ),
@@ -75,7 +93,11 @@ def to_rate_limits(standings: Sequence[MinuteStanding]) -> RateLimits:
     )
     tokens = min(
         (
-            (max(0, each.limits.tokens_per_minute - each.tokens), each.limits.tokens_per_minute, each.tokens_reset_seconds)
+            (
+                max(0, each.limits.tokens_per_minute - each.tokens),
+                each.limits.tokens_per_minute,
+                each.tokens_reset_seconds,
+            )
             for each in standings
             if each.limits.tokens_per_minute is not None
         ),

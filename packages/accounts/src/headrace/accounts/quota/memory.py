@@ -23,6 +23,7 @@ from headrace.accounts.quota.deciding import (
     MinuteStanding,
     Taken,
     find_excess,
+    needed_counters,
     to_rate_limits,
 )
 from headrace.accounts.quota.periods import DAY_SECONDS, bounds_of, day_of, month_of, seconds_left
@@ -148,14 +149,7 @@ class MemoryQuotaStore:
         return self._accounts.setdefault(name, _Account())
 
     def _missing(self, subjects: Sequence[Subject], now: float) -> tuple[Counter, ...]:
-        day, month = day_of(now), month_of(now)
-        needed: list[Counter] = []
-        for subject in subjects:
-            limits = subject.limits
-            if limits.tokens_per_day is not None:
-                needed.append(Counter(subject.name, day))
-            if limits.tokens_per_month is not None or limits.cost_per_month_micros is not None:
-                needed.append(Counter(subject.name, month))
+        needed = needed_counters(subjects, now)
         return tuple(
             counter for counter in needed if self._account(counter.subject).budget(counter.period).used is None
         )

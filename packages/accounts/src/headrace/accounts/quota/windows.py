@@ -2,7 +2,8 @@
 
 Amounts are kept by the five seconds in which they were taken, and count until the last of those seconds is a minute
 ago. That costs up to five seconds of a minute, thirteen numbers, and no approximation: a log of every request would be
-exact to the millisecond and would grow with the limit, and a fixed window would let twice the limit through at its edge.
+exact to the millisecond and would grow with the limit, and a fixed window would let twice the limit through at its
+edge.
 """
 
 WINDOW_SECONDS = 60

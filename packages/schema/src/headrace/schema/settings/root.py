@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from headrace.schema.settings.accounts import AccountsSettings
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.local import LogSettings, StorageSettings
+from headrace.schema.settings.metering import MeteringSettings, PriceSettings
 from headrace.schema.settings.models import ModelSettings, demo_models
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
@@ -26,6 +27,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     scheduler: SchedulerSettings = SchedulerSettings()
     worker: WorkerSettings = WorkerSettings()
     engine: EngineSettings = EngineSettings()
+    metering: MeteringSettings = MeteringSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     models: dict[str, ModelSettings] = field(default_factory=demo_models)
+    prices: dict[str, PriceSettings] = field(default_factory=dict[str, PriceSettings])
