@@ -155,8 +155,11 @@ class Journal:
 
     def _listen(self) -> "asyncio.Future[None]":
         written: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._listeners.append(written)
-        self._wake.set()
+        if self._is_closing:
+            written.set_result(None)
+        else:
+            self._listeners.append(written)
+            self._wake.set()
         return written
 
     async def written(self) -> None:
@@ -214,6 +217,7 @@ class Journal:
             await self._wake.wait()
             self._wake.clear()
             await self._write_waiting()
+        await self._write_waiting()
 
     async def _write_waiting(self) -> None:
         entries, self._waiting = self._waiting, []

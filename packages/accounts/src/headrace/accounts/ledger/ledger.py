@@ -1,6 +1,7 @@
 """The way of a row from the end of a generation to the database: at once into the journal, and from there when it can."""
 
 import asyncio
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -65,6 +66,8 @@ class UsageLedger:
         self._wake = asyncio.Event()
         self._written = asyncio.Event()
         self._tasks = TaskOwner()
+        self._sweeps = TaskOwner()
+        self._closing = asyncio.Event()
 
     @property
     def backlog(self) -> int:
@@ -79,7 +82,7 @@ class UsageLedger:
         """
         await self._journal.start()
         self._tasks.start(self._write_for_ever(), name="usage ledger")
-        self._tasks.start(self._sweep_for_ever(), name="usage sweep")
+        self._sweeps.start(self._sweep_for_ever(), name="usage sweep")
 
     def open(self, entry: Opened) -> "asyncio.Future[None]":
         """Note that a generation is about to be accepted; the future is done when that can't be forgotten any more."""
@@ -123,6 +126,9 @@ class UsageLedger:
                 await self.flush()
         except TimeoutError:
             _log.warning("usage rows left in the journal", rows=self.backlog)
+        self._closing.set()
+        # Not cancelled: what it has taken over must be let go.
+        await self._sweeps.join()
         await self._tasks.close()
         await self._journal.close()
 
@@ -183,9 +189,11 @@ class UsageLedger:
             observer.ledger_backlog_changed(self.backlog)
 
     async def _sweep_for_ever(self) -> None:
-        while True:
+        while not self._closing.is_set():
             await self.sweep()
-            await asyncio.sleep(self._sweep_seconds)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._sweep_seconds):
+                    await self._closing.wait()
 
     async def sweep(self) -> None:
         """Write what dead processes have left on this disk."""
