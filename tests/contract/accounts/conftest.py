@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from headrace.accounts.database import Database, DatabaseAddress, migrate_database, read_address
+from headrace.accounts.secrets import Pepper
+from headrace.accounts.store import StoreAdmin
 from headrace.apps.cli.nodes import PostgresqlNode
 from headrace.schema.settings import AccountsSettings, StorageSettings
-from tests.support.databases import postgresql_settings, sqlite_settings
+from tests.support.databases import PEPPER, postgresql_settings, sqlite_settings
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.services)]
 
@@ -38,3 +40,15 @@ async def database(address: DatabaseAddress) -> AsyncIterator[Database]:
     opened = Database(address)
     yield opened
     await opened.close()
+
+
+@pytest.fixture
+def pepper() -> Pepper:
+    """What the hashes of the tests are keyed with."""
+    return Pepper(PEPPER)
+
+
+@pytest.fixture
+def admin(database: Database, pepper: Pepper) -> StoreAdmin:
+    """An actor of the tests."""
+    return StoreAdmin(database, pepper, actor="tests")

@@ -1,13 +1,14 @@
 """What both databases promise, and that the migrations make exactly the tables that the code has."""
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from msgspec import structs
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, Table, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from headrace.accounts.database import Database, DatabaseAddress, metadata, migrate_database, read_status
@@ -39,29 +40,28 @@ async def test_replicas_that_start_together_migrate_once(address: DatabaseAddres
     assert sum(not status.is_current for status in found) == 1
 
 
+TENANT = {"id": "ten_1", "name": "one", "created_at": 0, "rights": "{}", "limits": "{}"}
+KEY = {"id": "key_1", "tenant_id": "ten_1", "name": "k", "created_at": 0, "rights": "{}", "limits": "{}"}
+
+
+async def insert_all(database: Database, table: Table, *rows: Mapping[str, object]) -> None:
+    async with database.writing() as connection:
+        for row in rows:
+            await connection.execute(insert(table), [dict(row)])
+
+
 async def test_a_transaction_is_whole_or_not_at_all(database: Database) -> None:
-    row = {"id": "ten_1", "name": "one", "created_at": 0, "limits": "{}", "rights": "{}"}
     with pytest.raises(IntegrityError):
-        async with database.writing() as connection:
-            await connection.execute(insert(tenants), [row])
-            await connection.execute(insert(tenants), [row | {"id": "ten_2"}])
+        await insert_all(database, tenants, TENANT, TENANT | {"id": "ten_2"})
     async with database.reading() as connection:
         assert (await connection.execute(select(tenants))).all() == []
 
 
 async def test_a_key_needs_its_tenant(database: Database) -> None:
-    key = {
-        "id": "key_1",
-        "tenant_id": "nobody",
-        "name": "k",
-        "created_at": 0,
-        "rights": "{}",
-        "limits": "{}",
-        "rights": "{}",
-    }
     with pytest.raises(IntegrityError):
-        async with database.writing() as connection:
-            await connection.execute(insert(api_keys), [key])
+        await insert_all(database, api_keys, KEY)
+    await insert_all(database, tenants, TENANT)
+    await insert_all(database, api_keys, KEY)
 
 
 async def test_writers_take_turns_and_readers_do_not_wait(database: Database) -> None:
