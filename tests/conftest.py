@@ -9,7 +9,15 @@ import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from headrace.apps.cli.nodes import MissingServiceError, RabbitMqNode, RedisNode, running_rabbitmq, running_redis
+from headrace.apps.cli.nodes import (
+    MissingServiceError,
+    PostgresqlNode,
+    RabbitMqNode,
+    RedisNode,
+    running_postgresql,
+    running_rabbitmq,
+    running_redis,
+)
 from headrace.schema.settings import BrokerSettings, Secret
 
 # A shared machine may be slow at any moment: a test that fails by the clock says nothing.
@@ -59,6 +67,16 @@ def redis_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisNode]:
     """A Redis node of this test run."""
     try:
         with running_redis(tmp_path_factory.mktemp("redis")) as (node, _process):
+            yield node
+    except MissingServiceError as error:
+        _missing(error)
+
+
+@pytest.fixture(scope="session")
+def postgresql_node() -> Iterator[PostgresqlNode]:
+    """A PostgreSQL node of this test run."""
+    try:
+        with running_postgresql() as (node, _process):
             yield node
     except MissingServiceError as error:
         _missing(error)

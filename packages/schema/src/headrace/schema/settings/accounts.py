@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from headrace.schema.settings.values import Seconds, Secret
 
-DatabaseTls = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+DatabaseTls = Literal["auto", "disable", "require", "verify-ca", "verify-full"]
 
 
 class AccountsSettings(Struct, frozen=True, kw_only=True):
@@ -44,10 +44,10 @@ class AccountsSettings(Struct, frozen=True, kw_only=True):
     database_tls: Annotated[
         DatabaseTls,
         Meta(
-            description="TLS to PostgreSQL, in libpq's words; only verify-full is safe from an impostor between the "
-            "gateway and the database."
+            description="TLS to PostgreSQL, in libpq's words; `auto` is disable on loopback and require elsewhere. Only "
+            "verify-full is safe from an impostor between the gateway and the database."
         ),
-    ] = "prefer"
+    ] = "auto"
     database_tls_ca: Annotated[
         str,
         Meta(description="File with the authorities that verify-ca and verify-full trust; empty for the system's."),
