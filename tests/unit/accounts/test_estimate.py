@@ -57,7 +57,9 @@ def test_every_sequence_that_is_sampled_counts() -> None:
 
 
 def test_prompts_each_have_an_answer() -> None:
-    request = ChatCompletionRequest(model="m", prompts=("abc", (1, 2, 3)), generation_parameters=parameters(max_tokens=7))
+    request = ChatCompletionRequest(
+        model="m", prompts=("abc", (1, 2, 3)), generation_parameters=parameters(max_tokens=7)
+    )
     assert estimate_usage(request, LIMITS) == Usage(4, 14)
 
 

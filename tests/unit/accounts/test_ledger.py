@@ -210,7 +210,11 @@ async def test_a_row_says_lost_only_until_somebody_knows_better() -> None:
 
 
 def test_a_line_that_was_not_written_whole_is_passed_over() -> None:
-    lines = [b'{"entry":"opened","request_id":"a","model":"m","started_at":1}\n', b"\n", b'{"entry":"closed","row":{"req']
+    lines = [
+        b'{"entry":"opened","request_id":"a","model":"m","started_at":1}\n',
+        b"\n",
+        b'{"entry":"closed","row":{"req',
+    ]
     assert [type(entry) for entry in read_entries(lines)] == [Opened]
 
 

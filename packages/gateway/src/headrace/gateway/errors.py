@@ -62,6 +62,8 @@ class FailureEdge:
         if not isinstance(error, CallFailedError):
             self._report(dialect, failure, request_id)
         headers = _headers_of(failure)
+        if failure.rate_limits is not None:
+            headers |= dialect.rate_limit_headers(failure.rate_limits)
         if isinstance(error, HTTPException) and error.headers and (allow := error.headers.get("allow")):
             headers["Allow"] = ", ".join(sorted(allow.split(", ")))
         if request_id is not None:
@@ -122,6 +124,9 @@ def _headers_of(failure: Failure) -> dict[str, str]:
         headers["Retry-After"] = str(max(1, math.ceil(failure.retry_after_seconds)))
     elif failure.status in {429, 503} and failure.retryable:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if failure.status == 429 and not failure.retryable:
+        # Both vendors' clients would try again at once, and know this header.
+        headers["X-Should-Retry"] = "false"
     if failure.code == ErrorCode.SHUTTING_DOWN:
         headers["Connection"] = "close"
     if failure.code == ErrorCode.UNAUTHORIZED:

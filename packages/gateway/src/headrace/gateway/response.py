@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
+from msgspec import structs
 
 from headrace.gateway.call import Call
 from headrace.gateway.failure import CallFailedError, Failure, failure_of_error
@@ -47,13 +48,14 @@ class GenerationResponse(ASGIResponse):
     Attributes:
         call: the call to answer.
         failure: set by `read` where nothing was sent before the generation failed.
+        answer_headers: of the answer.
     """
 
     def __init__(
         self, call: Call, source: GenerationSource, *, media_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        request_id = call.order.submission.request_id
-        super().__init__(media_type=media_type, headers={**request_id_headers(request_id), **(headers or {})})
+        self.answer_headers = {**request_id_headers(call.order.submission.request_id), **(headers or {})}
+        super().__init__(media_type=media_type, headers=self.answer_headers)
         self.call = call
         self.failure: Failure | None = None
         self._source = source
@@ -67,6 +69,9 @@ class GenerationResponse(ASGIResponse):
         self.call.open()
         try:
             generation = await submit(self.call, self._source)
+            rate_limits = generation.rate_limits
+            if rate_limits is not None:
+                self.add_headers(self.call.order.dialect.rate_limit_headers(rate_limits))
             try:
                 await self._watched(generation, receive, send)
             finally:
@@ -74,11 +79,17 @@ class GenerationResponse(ASGIResponse):
                 await asyncio.shield(generation.aclose())
             if self.failure is not None:
                 self.call.fail(self.failure)
-                raise CallFailedError(self.failure)
+                raise CallFailedError(structs.replace(self.failure, rate_limits=rate_limits))
             if not self.call.client_left:
                 await self.finish(scope, receive, send)
         finally:
             self.call.close()
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Send further headers with the answer."""
+        self.answer_headers |= headers
+        for name, value in headers.items():
+            self.headers[name] = value
 
     async def _watched(self, generation: Generation, receive: Receive, send: Send) -> None:
         try:

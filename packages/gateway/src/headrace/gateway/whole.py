@@ -6,7 +6,6 @@ from litestar.types import Receive, Scope, Send
 from headrace.gateway.answer import AnswerFold
 from headrace.gateway.call import Call
 from headrace.gateway.failure import failure_of_error, failure_of_event
-from headrace.gateway.headers import request_id_headers
 from headrace.gateway.reading import next_batch
 from headrace.gateway.response import GenerationResponse
 from headrace.scheduler.base import Generation, GenerationSource
@@ -50,5 +49,6 @@ class WholeResponse(GenerationResponse):
 
     async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
-        headers = request_id_headers(self.call.order.submission.request_id)
-        await ASGIResponse(body=self._rendered, media_type=_MEDIA_TYPE, headers=headers)(scope, receive, send)
+        await ASGIResponse(body=self._rendered, media_type=_MEDIA_TYPE, headers=self.answer_headers)(
+            scope, receive, send
+        )

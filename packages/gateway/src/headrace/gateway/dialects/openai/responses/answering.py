@@ -7,7 +7,6 @@ from headrace.gateway.call import Call
 from headrace.gateway.desk import Desk
 from headrace.gateway.dialects.openai.responses.keeping import Keeper
 from headrace.gateway.dialects.openai.responses.render import ResponseRendering, encode_ended
-from headrace.gateway.headers import request_id_headers
 from headrace.gateway.reading import next_batch
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.sse import EventStreamResponse
@@ -68,6 +67,5 @@ class KeptAnswer(GenerationResponse):
     async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Keep the response, and send it."""
         await self._keeper.keep(self._fold.ended)
-        headers = request_id_headers(self.call.order.submission.request_id)
-        answer = ASGIResponse(body=encode_ended(self._fold), media_type=_MEDIA_TYPE, headers=headers)
+        answer = ASGIResponse(body=encode_ended(self._fold), media_type=_MEDIA_TYPE, headers=self.answer_headers)
         await answer(scope, receive, send)
