@@ -1,9 +1,8 @@
 """Doubles for what the metering stands on: a database that goes away, limits that a test names, a clock."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from collections.abc import AsyncGenerator
 from pathlib import Path
 
 from headrace.accounts.ledger.base import MemoryUsageStore, UsageRow
@@ -13,7 +12,17 @@ from headrace.accounts.limits import UNLIMITED, CallerLimits
 from headrace.accounts.metering.settling import Settling
 from headrace.accounts.metering.source import MeteredSource, MeteringParts
 from headrace.accounts.prices import PriceTable
-from headrace.accounts.quota.base import Amount, Counter, LimitKind, QuotaStore
+from headrace.accounts.quota.base import (
+    Amount,
+    Counter,
+    LimitKind,
+    QuotaStore,
+    QuotaUnavailableError,
+    Reservation,
+    Settlement,
+    Standing,
+    Verdict,
+)
 from headrace.accounts.quota.memory import MemoryQuotaStore
 from headrace.accounts.quota.quota import Quota
 from headrace.scheduler.base import GenerationSource
@@ -61,6 +70,52 @@ class FlakyUsageStore(Recorder):
             tokens = sum(row.input_tokens + row.output_tokens for row in mine)
             sums.append(Amount(tokens, sum(row.cost_micros for row in mine)))
         return sums
+
+
+class FlakyQuotaStore:
+    """A store of quotas that can be away, and that can do what it is asked and die before it says so."""
+
+    def __init__(self, inner: MemoryQuotaStore) -> None:
+        self.inner = inner
+        self.is_away = False
+        self.is_mute = False
+
+    async def _ask(self) -> None:
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise QuotaUnavailableError("away")
+
+    def _answer(self) -> None:
+        if self.is_mute:
+            raise QuotaUnavailableError("no answer")
+
+    async def reserve(self, reservation: Reservation) -> Verdict:
+        await self._ask()
+        verdict = await self.inner.reserve(reservation)
+        self._answer()
+        return verdict
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        await self._ask()
+        await self.inner.settle(settlements)
+        self._answer()
+
+    async def renew(self, leases: Sequence[Reservation]) -> None:
+        await self._ask()
+        await self.inner.renew(leases)
+        self._answer()
+
+    async def seed(self, tenant_id: str, used: Sequence[tuple[Counter, Amount]]) -> None:
+        await self._ask()
+        await self.inner.seed(tenant_id, used)
+        self._answer()
+
+    async def look(self, tenant_id: str, subject: str) -> Standing:
+        await self._ask()
+        return await self.inner.look(tenant_id, subject)
+
+    async def close(self) -> None:
+        await self.inner.close()
 
 
 class GivenLimits:

@@ -1,7 +1,7 @@
 """The usage ledger in both databases: rows once, sums by the database, budgets from it."""
 
-from dirty_equals import IsPartialDict
 import pytest
+from dirty_equals import IsPartialDict
 from msgspec import structs
 from sqlalchemy import func, select
 

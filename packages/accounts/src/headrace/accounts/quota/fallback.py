@@ -114,10 +114,11 @@ class FallbackQuotaStore:
                 self._late.pop(each.request_id, None)
 
     async def seed(self, tenant_id: str, used: Sequence[tuple[Counter, Amount]]) -> None:
-        """Say what budgets have used, to both stores; see `QuotaStore`."""
-        await self._local.seed(tenant_id, used)
-        if self._may_ask and await self._try(self._shared.seed(tenant_id, used)):
+        """Say what budgets have used, to the store that counts now; see `QuotaStore`."""
+        if await self._try(self._shared.seed(tenant_id, used) if self._may_ask else None):
             self._stale.difference_update(counter.subject for counter, _ in used)
+        else:
+            await self._local.seed(tenant_id, used)
 
     async def look(self, tenant_id: str, subject: str) -> Standing:
         """Return where a subject stands; see `QuotaStore`."""
@@ -161,6 +162,8 @@ class FallbackQuotaStore:
         if self._asks_again_at is None:
             # Said once: a Redis that stays away would fill the log.
             _log.warning("quota store lost", reason=str(error))
+            # What it was told while Redis was away before is long out of date.
+            self._local.forget_budgets()
             for observer in self._observers:
                 observer.quota_store_changed(is_away=True)
         self._asks_again_at = self._clock() + PAUSE_SECONDS

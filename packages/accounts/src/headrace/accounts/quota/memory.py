@@ -128,6 +128,12 @@ class MemoryQuotaStore:
             known = budget.used or Amount()
             budget.used = Amount(max(known.tokens, amount.tokens), max(known.cost, amount.cost))
 
+    def forget_budgets(self) -> None:
+        """Know no budget until it is seeded again."""
+        for account in self._accounts.values():
+            for budget in account.budgets.values():
+                budget.used = None
+
     async def look(self, tenant_id: str, subject: str) -> Standing:  # noqa: ARG002 - of the contract
         """Return where a subject stands; see `QuotaStore`."""
         now = self._clock()

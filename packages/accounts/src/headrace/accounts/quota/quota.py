@@ -153,7 +153,11 @@ class Quota:
     async def _renew_for_ever(self) -> None:
         while True:
             await asyncio.sleep(self._pause_seconds)
-            await self._renew(list(self._leases.values()))
+            await self.renew_now()
+
+    async def renew_now(self) -> None:
+        """Renew every lease, in one round trip."""
+        await self._renew(list(self._leases.values()))
 
     async def _renew(self, leases: Sequence[Reservation]) -> None:
         try:
