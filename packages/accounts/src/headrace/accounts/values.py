@@ -17,8 +17,8 @@ MAX_OVERLAP_SECONDS = 30 * 86400
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 
-# Printable, and never to be taken for an id.
-Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^(?!ten_|key_|hr_)[^\x00-\x20\x7f]+$")]
+# Printable, of use in a path, and never to be taken for an id.
+Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^(?!ten_|key_|hr_)[^\x00-\x20\x7f/?#%]+$")]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
 Instant = Annotated[datetime, Meta(tz=True)]
