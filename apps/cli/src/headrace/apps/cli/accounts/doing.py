@@ -179,4 +179,7 @@ def checked(value: S) -> S:
     try:
         return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
     except msgspec.ValidationError as error:
-        raise ValueError(str(error)) from None
+        problem = str(error)
+        if "regex" in problem:
+            problem = "a name has no spaces, none of / ? # %, and does not begin with ten_, key_ or hr_"
+        raise ValueError(problem) from None
