@@ -4,9 +4,9 @@ All of it is JSON somewhere: append only, and a default for every new field.
 """
 
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
-from msgspec import UNSET, Meta, Raw, Struct, UnsetType
+from msgspec import UNSET, Meta, Struct, UnsetType
 
 from headrace.accounts.limits import NO_LIMITS, KeyLimits, Positive
 from headrace.schema.task import MAX_PRIORITY
@@ -17,11 +17,12 @@ MAX_OVERLAP_SECONDS = 30 * 86400
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1000
 
-# Printable, and never to be taken for an id.
-Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^(?!ten_|key_|hr_)[^\x00-\x20\x7f]+$")]
+# Printable, of use in a path, and never to be taken for an id.
+Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^(?!ten_|key_|hr_)[^\x00-\x20\x7f/?#%]+$")]
 ModelName = Annotated[str, Meta(min_length=1, max_length=256)]
 Priority = Annotated[int, Meta(ge=0, le=MAX_PRIORITY)]
 Instant = Annotated[datetime, Meta(tz=True)]
+JsonObject = dict[str, Any]
 T = TypeVar("T")
 
 
@@ -136,8 +137,8 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     action: str
     tenant_id: str
     key_id: str | None = None
-    before: Raw | None = None
-    after: Raw | None = None
+    before: JsonObject | None = None
+    after: JsonObject | None = None
 
 
 class Page(Struct, Generic[T], frozen=True, kw_only=True):

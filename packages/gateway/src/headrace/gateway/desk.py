@@ -8,16 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.body import read_body
 from headrace.gateway.call import Call
+from headrace.gateway.callers import caller_of
 from headrace.gateway.costly import read_body_aside
 from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
 from headrace.gateway.headers import make_request_id, read_priority, read_timeout
+from headrace.gateway.ownership import RunningCalls
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.sse import EventStreamResponse
 from headrace.gateway.whole import WholeResponse
 from headrace.scheduler.base import GenerationSource, Submission
+from headrace.schema.caller import Caller
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.settings import GatewaySettings, ModelSettings, served_names
@@ -39,6 +42,7 @@ class Desk:
         models: the models, by name.
         settings: limits and waits.
         max_timeout_seconds: most that a call may ask for.
+        default_priority: of a call that does not say.
         draining: whether new ones are refused.
         observers: are told what happens.
     """
@@ -50,6 +54,7 @@ class Desk:
         models: Mapping[str, ModelSettings],
         settings: GatewaySettings,
         max_timeout_seconds: float,
+        default_priority: int,
         draining: Draining,
         observers: Sequence[GatewayObserver],
     ) -> None:
@@ -59,8 +64,10 @@ class Desk:
         self.detached = DetachedGenerations(source)
         self.settings = settings
         self._max_timeout_seconds = max_timeout_seconds
+        self._default_priority = default_priority
         self._draining = draining
-        self._observers = observers
+        self._running = RunningCalls()
+        self._observers = (self._running, *observers)
 
     async def answer(
         self, http: HttpRequest, *, dialect: Dialect, parse: Callable[[bytes], ParsedCall]
@@ -90,13 +97,15 @@ class Desk:
         Raises:
             HeadraceError: its model can't answer it, or a header is wrong.
         """
-        self._check_model(parsed.request)
+        caller = caller_of(http)
+        self._check_model(parsed.request, caller)
         priority = read_priority(http.headers)
         submission = Submission(
             request_id=http.scope["state"][REQUEST_ID_STATE],
             request=parsed.request,
-            priority=parsed.priority if priority is None else priority,
+            priority=self._lower(parsed.priority if priority is None else priority, caller),
             timeout_seconds=read_timeout(http.headers, most_seconds=self._max_timeout_seconds),
+            caller=caller,
         )
         order = Order(
             submission=submission, dialect=dialect, rendering=parsed.rendering(submission), stream=parsed.stream
@@ -109,35 +118,48 @@ class Desk:
             return EventStreamResponse(call, self.source, self.settings)
         return WholeResponse(call, self.source)
 
-    def _check_model(self, request: ChatCompletionRequest) -> None:
+    def _lower(self, priority: int | None, caller: Caller) -> int | None:
+        """Return the priority that a caller gets: what it asks for, or the highest that it may have."""
+        asked = self._default_priority if priority is None else priority
+        return priority if asked <= caller.max_priority else caller.max_priority
+
+    def _check_model(self, request: ChatCompletionRequest, caller: Caller) -> None:
         deployment = self.deployments.get(request.model)
-        if deployment is None:
+        if deployment is None or not _may_use(caller, request.model):
             raise model_not_found(request.model)
         embeds = self._models[deployment].task == "embed"
         if embeds != (request.embedding is not None):
             makes = "makes embeddings, and does not answer" if embeds else "answers, and makes no embeddings"
             raise HeadraceError(ErrorCode.INVALID_REQUEST, f"the model '{request.model}' {makes}", param="model")
 
-    def find_model(self, name: str) -> ModelSettings:
+    def list_models(self, caller: Caller) -> dict[str, ModelSettings]:
+        """Return the served names that a caller may ask for, with the settings of the model behind each."""
+        return {name: self._models[model] for name, model in self.deployments.items() if _may_use(caller, name)}
+
+    def find_model(self, name: str, caller: Caller) -> ModelSettings:
         """Return the settings of the model behind a served name.
 
         Raises:
-            HeadraceError: `model_not_found`.
+            HeadraceError: `model_not_found`: it is not served, or not to this caller.
         """
-        if name not in self.deployments:
+        if name not in self.deployments or not _may_use(caller, name):
             raise model_not_found(name)
         return self._models[self.deployments[name]]
 
-    def cancel(self, request_id: str) -> None:
+    def cancel(self, request_id: str, caller: Caller) -> None:
         """Cancel a generation.
 
         Raises:
-            HeadraceError: `not_found`: none of that id runs here.
+            HeadraceError: `not_found`: none of that id, and of that caller's tenant, runs here.
         """
-        if not self.source.cancel(request_id):
+        if not self._running.belongs_to(request_id, caller) or not self.source.cancel(request_id):
             raise HeadraceError(ErrorCode.NOT_FOUND, "there is no running generation with this id", param="id")
 
 
+def _may_use(caller: Caller, model: str) -> bool:
+    return caller.models is None or model in caller.models
+
+
 def model_not_found(model: str) -> HeadraceError:
-    """Return the failure of a call for a model that is not served."""
+    """Return the failure of a call for a model that is not served, or not to its caller: it shall not know which."""
     return HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model '{model[:128]}' does not exist here", param="model")

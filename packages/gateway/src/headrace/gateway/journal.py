@@ -34,6 +34,7 @@ class Journal:
             ttft_ms=_milliseconds(fact.first_token_seconds),
             total_ms=_milliseconds(fact.total_seconds),
             client_left=fact.client_left,
+            **_whose(fact.call),
         )
 
     def request_refused(self, fact: RequestRefusal) -> None:
@@ -45,7 +46,13 @@ class Journal:
             dialect=fact.dialect,
             status=fact.status,
             code=fact.code,
+            **_whose(fact),
         )
+
+
+def _whose(fact: CallOpened | RequestRefusal) -> dict[str, str]:
+    """Return whose it is; nothing where there are no accounts."""
+    return {"tenant_id": fact.tenant_id, "key_id": fact.key_id} if fact.tenant_id else {}
 
 
 def _write(level: LogLevel, event: str, **values: str | float | bool | None) -> None:

@@ -1,5 +1,6 @@
 """The OpenAPI description, put together from what each dialect says of its routes."""
 
+from headrace.gateway.admin import describe as admin
 from headrace.gateway.describing import Components, Schema, describe_errors, describe_json, describe_read
 from headrace.gateway.dialects.anthropic import describe as anthropic
 from headrace.gateway.dialects.models import describe_model_paths
@@ -15,9 +16,10 @@ _READINESS = {
 }
 
 
-def describe_api(version: str) -> Schema:
-    """Return the OpenAPI 3.1 document."""
-    components = Components((*openai.BODIES, *responses.BODIES, *anthropic.BODIES, *native.BODIES))
+def describe_api(version: str, *, has_admin: bool = False) -> Schema:
+    """Return the OpenAPI 3.1 document, with the admin API where there is one."""
+    bodies = (*openai.BODIES, *responses.BODIES, *anthropic.BODIES, *native.BODIES)
+    components = Components((*bodies, *admin.BODIES) if has_admin else bodies)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Headrace", "version": version},
@@ -28,6 +30,7 @@ def describe_api(version: str) -> Schema:
             **describe_model_paths(components),
             **native.describe_paths(components),
             **_operations_paths(components),
+            **(admin.describe_paths(components) if has_admin else {}),
         },
         "components": {
             "schemas": components.schemas,

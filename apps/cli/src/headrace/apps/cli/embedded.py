@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
+from headrace.apps.gateway.accounts import Accounts
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
 from headrace.apps.worker.compose import make_worker_id
 from headrace.schema.errors import ErrorCode
@@ -32,6 +33,7 @@ async def run_embedded(
     listener: socket.socket,
     stop: asyncio.Event,
     on_ready: Callable[[], None],
+    accounts: Accounts | None = None,
 ) -> None:
     """Serve until `stop` is set, then drain: first the gateway's streams, then the worker.
 
@@ -41,12 +43,13 @@ async def run_embedded(
         listener: the listening socket.
         stop: ends it.
         on_ready: called once, when the first request can be answered.
+        accounts: who may call; they are closed at the end.
 
     Raises:
         EngineDeadError: the engine died; every stream has been told.
     """
     scheduler_side, worker_side = _make_sides(settings)
-    gateway = build_gateway(settings, scheduler_side)
+    gateway = build_gateway(settings, scheduler_side, accounts)
     replica = Replica(
         engine,
         worker_side,

@@ -13,6 +13,7 @@ import structlog
 from litestar import Litestar
 from prometheus_client import CollectorRegistry
 
+from headrace.apps.gateway.accounts import Accounts
 from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, guard_hosts, stop_server
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
@@ -40,6 +41,7 @@ class Gateway:
     draining: Draining
     registry: CollectorRegistry
     redis: RedisProbe | None
+    accounts: Accounts | None
 
 
 def connect_broker(settings: Settings) -> SchedulerTransport:
@@ -65,8 +67,13 @@ def connect_broker(settings: Settings) -> SchedulerTransport:
         raise SettingsError([str(error)]) from None
 
 
-def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
+def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: Accounts | None = None) -> Gateway:
     """Build a gateway over a transport.
+
+    Args:
+        settings: of the process.
+        transport: to the workers.
+        accounts: who may call; without them, whoever has the one key of the settings.
 
     Raises:
         SettingsError: a setting can't be used.
@@ -84,12 +91,16 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
     redis = _connect_redis(settings)
     if redis is not None:
         checks["redis"] = redis.check
+    if accounts is not None:
+        checks["accounts"] = accounts.directory.check
     parts = GatewayParts(
         source=scheduler,
         models=settings.models,
-        settings=guard_hosts(settings.gateway),
+        settings=guard_hosts(settings.gateway, has_accounts=accounts is not None),
         version=version("headrace-gateway"),
         checks=checks,
+        default_priority=settings.scheduler.default_priority,
+        accounts=None if accounts is None else accounts.parts,
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,
         metrics=GatewayMetrics(registry),
         draining=draining,
@@ -101,6 +112,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         draining=draining,
         registry=registry,
         redis=redis,
+        accounts=accounts,
     )
 
 
@@ -134,6 +146,8 @@ async def serve_gateway(
     """
     server = build_server(gateway.app, gateway.settings.gateway)
     try:
+        if gateway.accounts is not None:
+            gateway.accounts.start()
         await gateway.scheduler.start()
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
@@ -151,3 +165,5 @@ async def serve_gateway(
         await gateway.scheduler.close()
         if gateway.redis is not None:
             await gateway.redis.close()
+        if gateway.accounts is not None:
+            await gateway.accounts.close()

@@ -9,15 +9,18 @@ from socket import socket
 import structlog
 import uvloop
 
+from headrace.apps.gateway.accounts import Accounts, open_accounts
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
 from headrace.apps.gateway.server import check_exposure, open_socket
 from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
+from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import Settings, SettingsError
 
 BAD_SETTINGS = 2
+NO_DATABASE = 1
 
 _log = structlog.get_logger("headrace.gateway")
 
@@ -31,13 +34,18 @@ def main(argv: list[str] | None = None) -> int:
             environ=os.environ,  # noqa: TID251 - the process's edge
             overrides={"gateway.host": arguments.host, "gateway.port": arguments.port},
         )
-        check_exposure(settings.gateway)
+        check_exposure(settings.gateway, has_accounts=settings.accounts.enabled)
         set_up_log(settings.log)
+        accounts = open_accounts(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings))
+            runner.run(_serve(settings, accounts))
     except SettingsError as error:
         sys.stderr.write(f"headrace-gateway: {error}\n")
         return BAD_SETTINGS
+    except HeadraceError as error:
+        # The database of the accounts: whoever supervises us starts us again.
+        sys.stderr.write(f"headrace-gateway: {error.message}\n")
+        return NO_DATABASE
     return 0
 
 
@@ -52,8 +60,8 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def _serve(settings: Settings) -> None:
-    gateway: Gateway = build_gateway(settings, connect_broker(settings))
+async def _serve(settings: Settings, accounts: Accounts | None) -> None:
+    gateway: Gateway = build_gateway(settings, connect_broker(settings), accounts)
     listener: socket = open_socket(settings.gateway)
     host, port = listener.getsockname()[:2]
     ready = asyncio.Event()

@@ -116,16 +116,28 @@ def _postgresql(settings: AccountsSettings, url: URL) -> DatabaseAddress:
 def _tls(settings: AccountsSettings, host: str) -> ssl.SSLContext | bool:
     mode = settings.database_tls
     if mode == "auto":
-        mode = "disable" if host in LOOPBACK else "require"
+        mode = "disable" if host in LOOPBACK else "verify-full"
     if mode == "disable":
         return False
-    try:
-        context = ssl.create_default_context(cafile=settings.database_tls_ca or None)
-        if settings.database_tls_certificate:
-            context.load_cert_chain(settings.database_tls_certificate)
-    except OSError as error:
-        raise ValueError(f"accounts.database_tls_…: a file can't be read: {error.strerror or error}") from None
+    context = _make_context(settings)
     context.check_hostname = mode == "verify-full"
     if mode == "require":
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _make_context(settings: AccountsSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.database_tls_ca_file or None)
+    except OSError as error:
+        raise ValueError(f"accounts.database_tls_ca_file: can't be used: {_reason(error)}") from None
+    if settings.database_tls_certificate_file:
+        try:
+            context.load_cert_chain(settings.database_tls_certificate_file, settings.database_tls_key_file or None)
+        except OSError as error:
+            raise ValueError(f"accounts.database_tls_certificate_file: can't be used: {_reason(error)}") from None
+    return context
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

@@ -116,6 +116,9 @@ def _locked(path: Path) -> Generator[None]:
 
 
 def _set_journal(address: DatabaseAddress) -> None:
+    if address.file is not None:
+        # What SQLite puts beside it gets the same rights.
+        address.file.touch(mode=0o600)
     # Readers never wait for the writer. It stays with the file, so nobody sets it again while others use it.
     with closing(sqlite3.connect(str(address.file), timeout=address.timeout_seconds)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")

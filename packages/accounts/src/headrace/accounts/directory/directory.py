@@ -102,6 +102,14 @@ class CachedDirectory:
         # A key that was deleted since its request came in had no more limits than a new one would have.
         return UNLIMITED if known is None else known.limits
 
+    async def check(self) -> None:
+        """Raise HeadraceError, with the reason, once the keys that are known by heart are too old to be trusted."""
+        if not self._is_trusted:
+            raise HeadraceError(
+                ErrorCode.ACCOUNTS_UNAVAILABLE,
+                f"the database of the accounts has not answered for more than {self._stale_seconds:g} s",
+            )
+
     @property
     def _is_trusted(self) -> bool:
         return self._monotonic() - self._fresh_at <= self._stale_seconds

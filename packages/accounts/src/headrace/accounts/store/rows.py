@@ -90,6 +90,6 @@ def to_audit_entry(row: AnyRow) -> AuditEntry:
         action=row.action,
         tenant_id=row.tenant_id,
         key_id=row.key_id,
-        before=None if row.before is None else msgspec.Raw(row.before.encode()),
-        after=None if row.after is None else msgspec.Raw(row.after.encode()),
+        before=None if row.before is None else msgspec.json.decode(row.before),
+        after=None if row.after is None else msgspec.json.decode(row.after),
     )
