@@ -176,7 +176,7 @@ class Meter:
         self.ledger = UsageLedger(
             self.journal,
             self.rows,
-            recovered=lambda name, lost: self.settling.recover(name, lost),
+            recovered=self._recover,
             observers=[self.observer],
             batch_seconds=0.0,
         )
@@ -193,6 +193,9 @@ class Meter:
             context_of={"demo": 100}.get,
             record_anonymous=record_anonymous,
         )
+
+    async def _recover(self, name: str, lost: Sequence[UsageRow]) -> Sequence[UsageRow]:
+        return await self.settling.recover(name, lost)
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator["Meter"]:

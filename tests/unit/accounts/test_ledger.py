@@ -35,6 +35,10 @@ def make_opened(request_id: str) -> Opened:
     return Opened(request_id=request_id, tenant_id="t", key_id="k", model="demo", started_at=1000)
 
 
+def folders_in(root: Path) -> list[Path]:
+    return list(root.iterdir())
+
+
 class Recoveries:
     """Takes what was lost, and prices it."""
 
@@ -78,7 +82,7 @@ async def test_rows_arrive_and_the_journal_is_gone_after_an_orderly_end(rig: Rig
     await rig.flush()
     assert rig.store.rows == {row.request_id: row for row in rows}
     await rig.ledger.close()
-    assert list(tmp_path.iterdir()) == []
+    assert folders_in(tmp_path) == []
 
 
 async def test_rows_of_one_moment_are_one_transaction(rig: Rig) -> None:
@@ -143,7 +147,7 @@ async def test_an_end_without_a_database_leaves_everything_to_the_next_start(rig
     await after.store.until(lambda: row.request_id in after.store.rows)
     assert after.recoveries.taken == [(rig.journal.name, [])]
     await after.ledger.close()
-    assert list(tmp_path.iterdir()) == []
+    assert folders_in(tmp_path) == []
 
 
 async def test_what_was_cut_off_is_lost_with_what_was_last_seen_of_it(rig: Rig, tmp_path: Path) -> None:
@@ -193,11 +197,11 @@ async def test_what_can_not_be_written_yet_stays_where_it_was(rig: Rig, tmp_path
     after.store.is_away = True
     await after.journal.start()
     await after.ledger.sweep()
-    assert len(list(tmp_path.iterdir())) == 2
+    assert len(folders_in(tmp_path)) == 2
     after.store.is_away = False
     await after.ledger.sweep()
     assert after.store.rows["cut"].outcome == LOST
-    assert len(list(tmp_path.iterdir())) == 1
+    assert len(folders_in(tmp_path)) == 1
     await after.journal.close()
 
 

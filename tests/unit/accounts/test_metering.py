@@ -16,6 +16,7 @@ from headrace.schema.events import GenerationFailed, GenerationStarted, is_termi
 from headrace.schema.request import GenerationParameters
 from tests.support.metering import Meter
 from tests.support.values import fresh_name, make_request
+from tests.unit.accounts.test_ledger import folders_in
 from tests.unit.gateway.doubles import HELLO, TIMINGS, USAGE, ScriptedSource
 
 CALLER = Caller(tenant_id="t", key_id="k")
@@ -136,7 +137,7 @@ async def test_what_is_not_accepted_costs_nothing_and_has_no_row(tmp_path: Path)
         assert (await meter.store.look("t", "key:k")).requests == 1
         await meter.ledger.flush()
     assert meter.rows.rows == {}
-    assert list(tmp_path.iterdir()) == []
+    assert folders_in(tmp_path) == []
 
 
 async def test_a_limit_refuses_before_anything_is_submitted(tmp_path: Path) -> None:

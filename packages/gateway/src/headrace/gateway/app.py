@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 
 from headrace.accounts.admin import AccountsAdmin
 from headrace.accounts.base import CallerDirectory
+from headrace.accounts.ledger.report import UsageReport
 from headrace.gateway.admin.routes import make_admin_routes
 from headrace.gateway.asgi import AnyGuard
 from headrace.gateway.auth import KeyGuard
@@ -29,8 +30,9 @@ from headrace.gateway.hosts import HostGuard
 from headrace.gateway.journal import Journal
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.operations import ReadinessCheck, make_operations_routes
+from headrace.gateway.usage.routes import make_usage_routes
 from headrace.scheduler.base import GenerationSource
-from headrace.schema.settings import GatewaySettings, ModelSettings, SchedulerSettings, Secret
+from headrace.schema.settings import GatewaySettings, MeteringSettings, ModelSettings, SchedulerSettings, Secret
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,11 +43,15 @@ class GatewayAccounts:
         callers: knows every key.
         admin_for: returns what changes tenants and keys in the name of somebody.
         admin_key: opens the admin API; None closes it.
+        usage: adds up the usage ledger; None where there is none.
+        currency: what its costs are in.
     """
 
     callers: CallerDirectory
     admin_for: Callable[[str], AccountsAdmin]
     admin_key: Secret | None = None
+    usage: UsageReport | None = None
+    currency: str = MeteringSettings().currency
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -96,6 +102,7 @@ def create_app(parts: GatewayParts) -> Litestar:
         metrics=parts.metrics,
         version=parts.version,
         has_admin=_has_admin(parts),
+        has_usage=parts.accounts is not None and parts.accounts.usage is not None,
     )
     edge = FailureEdge(
         native=native,
@@ -119,6 +126,7 @@ def create_app(parts: GatewayParts) -> Litestar:
             *make_native_routes(desk, native),
             *operations,
             *_make_admin_routes(parts),
+            *_make_usage_routes(parts),
         ],
         guards=_make_guards(parts),
         exception_handlers={Exception: edge.answer},
@@ -153,3 +161,9 @@ def _make_admin_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
     if parts.accounts is None or not _has_admin(parts):
         return []
     return make_admin_routes(parts.accounts.admin_for)
+
+
+def _make_usage_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
+    if parts.accounts is None or parts.accounts.usage is None:
+        return []
+    return make_usage_routes(parts.accounts.usage, currency=parts.accounts.currency, has_admin=_has_admin(parts))

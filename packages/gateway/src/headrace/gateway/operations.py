@@ -63,9 +63,10 @@ def make_operations_routes(
     metrics: GatewayMetrics,
     version: str,
     has_admin: bool = False,
+    has_usage: bool = False,
 ) -> list[HTTPRouteHandler]:
     """Return the route handlers."""
-    description = msgspec.json.encode(describe_api(version, has_admin=has_admin))
+    description = msgspec.json.encode(describe_api(version, has_admin=has_admin, has_usage=has_usage))
 
     @get("/livez", opt=OPEN, sync_to_thread=False)
     def show_life() -> Response[dict[str, str]]:

@@ -10,8 +10,8 @@ from msgspec import Struct
 from headrace.apps.cli.environment import read_environment
 from headrace.apps.cli.stack.report import align
 from headrace.process.config import read_settings
-from headrace.schema.settings import ModelSettings, Secret, Settings, SettingsError
-from headrace.schema.settings.load import variable_name
+from headrace.schema.settings import ModelSettings, PriceSettings, Secret, Settings, SettingsError
+from headrace.schema.settings.load import plain_sections, variable_name
 from headrace.schema.settings.table import render_settings_table
 
 BAD_SETTINGS = 2
@@ -42,11 +42,12 @@ def render_settings(settings: Settings) -> str:
 
 def _walk(settings: Settings) -> Generator[tuple[str, Any, Any]]:
     defaults = Settings()
-    for section in Settings.__struct_fields__:
-        if section != "models":
-            yield from _fields(section, getattr(settings, section), getattr(defaults, section))
+    for section in plain_sections():
+        yield from _fields(section, getattr(settings, section), getattr(defaults, section))
     for name, model in settings.models.items():
         yield from _fields(f"models.{name}", model, defaults.models.get(name, ModelSettings(weights="")))
+    for name, price in settings.prices.items():
+        yield from _fields(f"prices.{name}", price, PriceSettings())
 
 
 def _fields(section: str, values: Struct, defaults: Struct) -> Generator[tuple[str, Any, Any]]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from headrace.accounts.database import Database, DatabaseAddress, migrate_database, read_address
 from headrace.accounts.directory import CachedDirectory, RedisAnnouncements
 from headrace.accounts.directory.lookup import DatabaseLookup
+from headrace.accounts.ledger.report import DatabaseUsageReport
 from headrace.accounts.pepper import read_pepper
 from headrace.accounts.secrets import Pepper
 from headrace.accounts.store import StoreAdmin
 from headrace.accounts.store.store import tell_nobody
+from headrace.apps.gateway.metering import check_journal_folder
 from headrace.gateway.app import GatewayAccounts
 from headrace.schema.settings import Settings, SettingsError
 
@@ -38,7 +40,11 @@ class Accounts:
     def parts(self) -> GatewayAccounts:
         """What the HTTP side needs."""
         return GatewayAccounts(
-            callers=self.directory, admin_for=self.admin.as_actor, admin_key=self.settings.accounts.admin_key
+            callers=self.directory,
+            admin_for=self.admin.as_actor,
+            admin_key=self.settings.accounts.admin_key,
+            usage=DatabaseUsageReport(self.database),
+            currency=self.settings.metering.currency,
         )
 
     def start(self) -> None:
@@ -67,6 +73,7 @@ def open_accounts(settings: Settings) -> Accounts | None:
         return None
     if accounts.admin_key is not None and len(accounts.admin_key.reveal()) < LEAST_ADMIN_KEY_LENGTH:
         raise SettingsError([f"accounts.admin_key: it must have {LEAST_ADMIN_KEY_LENGTH} characters or more"])
+    check_journal_folder(settings)
     address, pepper = open_database(settings)
     announcements = _open_announcements(settings)
     database = Database(address)

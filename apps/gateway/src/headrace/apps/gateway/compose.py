@@ -14,10 +14,12 @@ from litestar import Litestar
 from prometheus_client import CollectorRegistry
 
 from headrace.apps.gateway.accounts import Accounts
+from headrace.apps.gateway.metering import Metering, build_metering
 from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, guard_hosts, stop_server
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
 from headrace.gateway.metrics import GatewayMetrics
+from headrace.scheduler.base import GenerationSource
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
@@ -42,6 +44,7 @@ class Gateway:
     registry: CollectorRegistry
     redis: RedisProbe | None
     accounts: Accounts | None
+    metering: Metering | None
 
 
 def connect_broker(settings: Settings) -> SchedulerTransport:
@@ -93,8 +96,9 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         checks["redis"] = redis.check
     if accounts is not None:
         checks["accounts"] = accounts.directory.check
+    metering = _build_metering(settings, scheduler, accounts, registry)
     parts = GatewayParts(
-        source=scheduler,
+        source=scheduler if metering is None else metering.source,
         models=settings.models,
         settings=guard_hosts(settings.gateway, has_accounts=accounts is not None),
         version=version("headrace-gateway"),
@@ -113,7 +117,17 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         registry=registry,
         redis=redis,
         accounts=accounts,
+        metering=metering,
     )
+
+
+def _build_metering(
+    settings: Settings, source: GenerationSource, accounts: Accounts | None, registry: CollectorRegistry
+) -> Metering | None:
+    """Count what callers use; where there are no accounts there is nobody to count for."""
+    if accounts is None:
+        return None
+    return build_metering(settings, source, database=accounts.database, limits=accounts.directory, registry=registry)
 
 
 def _open_large(settings: Settings) -> LargeRequests | None:
@@ -148,6 +162,8 @@ async def serve_gateway(
     try:
         if gateway.accounts is not None:
             gateway.accounts.start()
+        if gateway.metering is not None:
+            await gateway.metering.start()
         await gateway.scheduler.start()
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
@@ -163,6 +179,8 @@ async def serve_gateway(
                 await stop_server(server, serving, seconds=FLUSH_SECONDS)
     finally:
         await gateway.scheduler.close()
+        if gateway.metering is not None:
+            await gateway.metering.close()
         if gateway.redis is not None:
             await gateway.redis.close()
         if gateway.accounts is not None:

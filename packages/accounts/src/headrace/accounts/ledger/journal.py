@@ -94,11 +94,8 @@ def claim_left(root: Path, own: str) -> list[JournalFolder]:
     """Lock and return every folder that a dead process has left. It blocks."""
     if not root.exists():
         return []
-    left: list[JournalFolder] = []
-    for path in sorted(root.iterdir()):
-        if path.is_dir() and path.name != own and (folder := JournalFolder.claim(path)) is not None:
-            left.append(folder)
-    return left
+    others = [path for path in sorted(root.iterdir()) if path.is_dir() and path.name != own]
+    return [folder for path in others if (folder := JournalFolder.claim(path)) is not None]
 
 
 class Journal:

@@ -1,4 +1,4 @@
-"""The way of a row from the end of a generation to the database: at once into the journal, and from there when it can."""
+"""The way of a row from its generation's end to the database: at once into the journal, and from there when it can."""
 
 import asyncio
 import contextlib

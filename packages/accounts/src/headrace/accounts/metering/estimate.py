@@ -4,8 +4,8 @@ The gateway has no tokenizer: it would need one for each model, and time for eac
 large enough, and is replaced by what was really used, so the guess is on the high side:
 
 - ASCII: a token for three characters, where tokenizers have about four in English and three in code;
-- other characters: a token for two bytes of UTF-8, that is one for an accented letter, two for a Chinese character or an
-  emoji (rounded up over the whole text);
+- other characters: a token for two bytes of UTF-8, that is one for an accented letter, two for a Chinese character or
+  an emoji (rounded up over the whole text);
 - a message costs eight more, for its role and the marks of the template, and an image 1,536;
 - what the template writes out of tools and schemas counts like text.
 

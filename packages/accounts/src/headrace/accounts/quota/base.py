@@ -11,7 +11,7 @@ from headrace.schema.caller import RateLimits
 
 
 class LimitKind(StrEnum):
-    """Which limit, in the words of metrics and messages. Limits are checked in this order, the key's before the tenant's."""
+    """Which limit, in the words of metrics and messages; checked in this order, the key's before the tenant's."""
 
     CONCURRENT = "concurrent"
     REQUESTS_PER_MINUTE = "requests_per_minute"
