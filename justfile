@@ -46,6 +46,11 @@ doctor *arguments:
 services:
     @sh infra/services/install.sh
 
+# The same and PostgreSQL, for the tests
+[group('install')]
+test-services:
+    @sh infra/services/install.sh --tests
+
 # Install the engine for this machine into .venv: vLLM for the GPU where there is one, else for the CPU
 [group('install')]
 engine *arguments:
@@ -65,7 +70,7 @@ _environment *arguments:
 
 # All checks and tests, from a fresh clone: installs what they need
 [group('test')]
-test: services engine check unit contract integration e2e (clients "-m" "not long")
+test: test-services engine check unit contract integration e2e (clients "-m" "not long")
 
 # Lint, format, types, and who may import whom
 [group('test')]
@@ -85,7 +90,7 @@ unit *arguments: _synced
 contract *arguments: _synced
     {{ run }} pytest tests/contract "$@"
 
-# Real RabbitMQ, Redis and vLLM, started and stopped by the tests; two files at a time, since most of it is waiting
+# Real RabbitMQ, Redis, PostgreSQL and vLLM, started and stopped by the tests; two files at a time, since most of it is waiting
 [group('test')]
 integration *arguments: _synced
     {{ run }} pytest tests/integration -n 2 --dist loadfile "$@"

@@ -9,7 +9,15 @@ import hypothesis
 import pytest
 from blockbuster import BlockBuster, blockbuster_ctx
 
-from headrace.apps.cli.nodes import MissingServiceError, RabbitMqNode, RedisNode, running_rabbitmq, running_redis
+from headrace.apps.cli.nodes import (
+    MissingServiceError,
+    PostgresqlNode,
+    RabbitMqNode,
+    RedisNode,
+    running_postgresql,
+    running_rabbitmq,
+    running_redis,
+)
 from headrace.schema.settings import BrokerSettings, Secret
 
 # A shared machine may be slow at any moment: a test that fails by the clock says nothing.
@@ -32,6 +40,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def blockbuster() -> Iterator[BlockBuster]:
     """Fail a test whose event loop is blocked by our code."""
     with blockbuster_ctx("headrace", excluded_modules=["headrace.apps.cli.nodes"]) as guard:
+        # redis-py looks up its own version whenever it opens a connection.
+        for function in guard.functions.values():
+            function.can_block_in("redis/utils.py", {"get_lib_version"})
         yield guard
 
 
@@ -56,6 +67,16 @@ def redis_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisNode]:
     """A Redis node of this test run."""
     try:
         with running_redis(tmp_path_factory.mktemp("redis")) as (node, _process):
+            yield node
+    except MissingServiceError as error:
+        _missing(error)
+
+
+@pytest.fixture(scope="session")
+def postgresql_node() -> Iterator[PostgresqlNode]:
+    """A PostgreSQL node of this test run."""
+    try:
+        with running_postgresql() as (node, _process):
             yield node
     except MissingServiceError as error:
         _missing(error)

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Puts RabbitMQ and Redis on this machine from its own packages, for `headrace stack` and the tests that need them.
-# Instant when both are there. Headrace starts private nodes of its own, so the packages' system services are kept from
+# Puts RabbitMQ and Redis on this machine from its own packages, for `headrace stack`; with --tests PostgreSQL too, which
+# only the tests need. Instant when all is there. Headrace starts private nodes of its own, so the packages' system services are kept from
 # starting now, and (under systemd) from starting at the next boot.
 set -eu
 
@@ -14,8 +14,29 @@ has_rabbitmq() {
 
 has_redis() { command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1; }
 
+has_postgresql() {
+    command -v initdb >/dev/null 2>&1 && return 0
+    for folder in /usr/lib/postgresql/*/bin /opt/homebrew/opt/postgresql*/bin /usr/local/opt/postgresql*/bin; do
+        [ -x "$folder/initdb" ] && return 0
+    done
+    return 1
+}
+
+for_tests=""
+case "${1:-}" in
+--tests) for_tests="yes" ;;
+"") ;;
+*)
+    say "usage: install.sh [--tests]"
+    exit 2
+    ;;
+esac
+
+names="RabbitMQ and Redis"
+[ -n "$for_tests" ] && names="RabbitMQ, Redis and PostgreSQL"
+
 ask_for() {
-    say "RabbitMQ or Redis is missing, and this script may not install it here. Type:"
+    say "$names: something is missing, and this script may not install it here. Type:"
     say "  $1"
     exit 1
 }
@@ -23,16 +44,17 @@ ask_for() {
 packages=""
 has_rabbitmq || packages="rabbitmq-server"
 has_redis || packages="${packages:+$packages }redis-server"
+[ -z "$for_tests" ] || has_postgresql || packages="${packages:+$packages }postgresql"
 if [ -z "$packages" ]; then
-    say "RabbitMQ and Redis are installed."
+    say "$names are installed."
     exit 0
 fi
 
 if ! command -v apt-get >/dev/null 2>&1; then
-    if command -v brew >/dev/null 2>&1; then ask_for "brew install rabbitmq redis"; fi
-    if command -v dnf >/dev/null 2>&1; then ask_for "sudo dnf install rabbitmq-server valkey   # valkey stands in for redis"; fi
-    if command -v pacman >/dev/null 2>&1; then ask_for "sudo pacman -S rabbitmq valkey   # valkey stands in for redis"; fi
-    if command -v zypper >/dev/null 2>&1; then ask_for "sudo zypper install rabbitmq-server redis"; fi
+    if command -v brew >/dev/null 2>&1; then ask_for "brew install rabbitmq redis${for_tests:+ postgresql}"; fi
+    if command -v dnf >/dev/null 2>&1; then ask_for "sudo dnf install rabbitmq-server valkey${for_tests:+ postgresql-server}   # valkey stands in for redis"; fi
+    if command -v pacman >/dev/null 2>&1; then ask_for "sudo pacman -S rabbitmq valkey${for_tests:+ postgresql}   # valkey stands in for redis"; fi
+    if command -v zypper >/dev/null 2>&1; then ask_for "sudo zypper install rabbitmq-server redis${for_tests:+ postgresql-server}"; fi
     say "No package manager that this script knows: install RabbitMQ (3.10 or later) and Redis (6 or later) by hand."
     exit 1
 fi
@@ -75,5 +97,6 @@ if [ -d /run/systemd/system ]; then
     esac
 fi
 
-has_rabbitmq && has_redis || { say "Installed, but not found: look at the output above."; exit 1; }
-say "RabbitMQ and Redis are installed."
+{ has_rabbitmq && has_redis && { [ -z "$for_tests" ] || has_postgresql; }; } ||
+    { say "Installed, but not found: look at the output above."; exit 1; }
+say "$names are installed."

@@ -19,6 +19,7 @@ from headrace.apps.cli.nodes import (
     find_services,
     free_ports,
     prepare,
+    running_postgresql,
     running_rabbitmq,
     running_redis,
 )
@@ -79,6 +80,26 @@ def test_a_redis_node_starts_stops_and_starts_again(tmp_path: Path) -> None:
         assert redis.pid != first
         assert answers(redis.process.probe)
     assert survivors(processes, seconds=5) == []
+
+
+def test_a_postgresql_node_starts_stops_starts_again_and_leaves_nothing() -> None:
+    with running_postgresql() as (node, postgresql):
+        assert answers(postgresql.process.probe)
+        processes = tree(postgresql.pid)
+        postgresql.stop()
+        assert not answers(postgresql.process.probe)
+        postgresql.start()
+        processes += tree(postgresql.pid)
+        listening = {
+            connection.laddr.ip
+            for process in processes
+            if process.is_running()
+            for connection in process.net_connections(kind="tcp")
+            if connection.status == psutil.CONN_LISTEN
+        }
+        assert listening == {"127.0.0.1"}
+    assert survivors(processes, seconds=5) == []
+    assert not node.folder.exists()
 
 
 def test_nodes_end_with_a_parent_that_was_killed(tmp_path: Path) -> None:

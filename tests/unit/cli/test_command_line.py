@@ -10,7 +10,7 @@ import pytest
 from headrace.apps.cli.show_settings import render_settings
 from headrace.schema.settings import GatewaySettings, ProviderSettings, RouteSettings, Secret, Settings, TargetSettings
 
-COMMANDS = ("serve", "stack", "chat", "doctor", "settings", "version")
+COMMANDS = ("serve", "stack", "chat", "doctor", "settings", "version", "tenants", "keys", "accounts")
 
 
 def headrace(*words: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:

@@ -1,5 +1,6 @@
 """Nodes as values, and probes against answers that are nearly right."""
 
+import signal
 import socket
 import threading
 from collections.abc import Generator
@@ -7,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 
 from headrace.apps.cli.environment import without_foreign_nodes
 from headrace.apps.cli.nodes import (
@@ -14,8 +16,11 @@ from headrace.apps.cli.nodes import (
     EpmdProbe,
     HttpProbe,
     LogProbe,
+    MissingServiceError,
     NodeFile,
     NodeProcess,
+    PostgresqlNode,
+    PostgresqlProbe,
     Probe,
     RabbitMqNode,
     RedisNode,
@@ -62,6 +67,8 @@ def make_node(folder: Path, *, management_port: int | None = None) -> RabbitMqNo
         (RedisProbe, b"+PONG\r\n", True),
         (RedisProbe, b"-NOAUTH Authentication required.\r\n", True),
         (RedisProbe, b"-LOADING\r\n", False),
+        (PostgresqlProbe, b"R\x00\x00\x00\x17", True),
+        (PostgresqlProbe, b"E\x00\x00\x00\x60SFATAL", False),
         (HttpProbe, b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", True),
         (HttpProbe, b"HTTP/1.1 503 Busy\r\nContent-Length: 0\r\n\r\n", False),
         (HttpProbe, b"SSH-2.0-x\r\n", False),
@@ -143,3 +150,17 @@ def test_free_ports_differ() -> None:
 def test_the_environment_of_another_node_does_not_reach_ours() -> None:
     environ = {"PATH": "/bin", "RABBITMQ_NODENAME": "x", "ERL_EPMD_PORT": "1", "NOTIFY_SOCKET": "/s"}
     assert without_foreign_nodes(environ) == {"PATH": "/bin"}
+
+
+def test_a_postgresql_node_hides_its_password_and_listens_on_loopback(tmp_path: Path) -> None:
+    services = structs.replace(SERVICES, postgresql=("/pg/initdb", "/pg/postgres"))
+    node = PostgresqlNode(folder=tmp_path, port=7, password="a secret")
+    (process,) = node.processes(services)
+    assert "a secret" not in " ".join(process.command)
+    assert process.environment["HEADRACE_NODE_PASSWORD"] == "a secret"
+    assert "listen_addresses=127.0.0.1" in process.command
+    assert process.stop_signal == signal.SIGINT
+    assert node.url == "postgresql://127.0.0.1:7/postgres"
+    with pytest.raises(MissingServiceError, match="just test-services"):
+        node.processes(SERVICES)
+    assert SERVICES.missing == []

@@ -1,10 +1,16 @@
 """Puts the gateway together. Nothing is built before `create_app` is called, and nothing is kept outside its app."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from litestar import Litestar
+from litestar.handlers import HTTPRouteHandler
 
+from headrace.accounts.admin import AccountsAdmin
+from headrace.accounts.base import CallerDirectory
+from headrace.accounts.ledger.report import UsageReport
+from headrace.gateway.admin.routes import make_admin_routes
+from headrace.gateway.asgi import AnyGuard
 from headrace.gateway.auth import KeyGuard
 from headrace.gateway.catalogue import Catalogue, list_models
 from headrace.gateway.desk import Desk
@@ -25,8 +31,28 @@ from headrace.gateway.hosts import HostGuard
 from headrace.gateway.journal import Journal
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.operations import ReadinessCheck, make_operations_routes
+from headrace.gateway.usage.routes import make_usage_routes
 from headrace.scheduler.base import GenerationSource
-from headrace.schema.settings import GatewaySettings, ModelSettings, SchedulerSettings
+from headrace.schema.settings import GatewaySettings, MeteringSettings, ModelSettings, SchedulerSettings, Secret
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GatewayAccounts:
+    """What the gateway needs of the accounts.
+
+    Attributes:
+        callers: knows every key.
+        admin_for: returns what changes tenants and keys in the name of somebody.
+        admin_key: opens the admin API; None closes it.
+        usage: adds up the usage ledger; None where there is none.
+        currency: what its costs are in.
+    """
+
+    callers: CallerDirectory
+    admin_for: Callable[[str], AccountsAdmin]
+    admin_key: Secret | None = None
+    usage: UsageReport | None = None
+    currency: str = MeteringSettings().currency
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +67,8 @@ class GatewayParts:
         version: what the API description says.
         checks: what readiness depends on; each raises, with the reason, when it is down.
         max_timeout_seconds: most that a call may ask for.
+        default_priority: of a call that does not say.
+        accounts: who may call; without it, whoever has the one key of the settings.
         metrics: where facts are counted; give it the registry of the process to show other rooms' metrics too.
         draining: begin it when the process wants to end.
     """
@@ -51,6 +79,8 @@ class GatewayParts:
     version: str
     catalogue: Catalogue | None = None
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict[str, ReadinessCheck])
+    default_priority: int = SchedulerSettings().default_priority
+    accounts: GatewayAccounts | None = None
     max_timeout_seconds: float = SchedulerSettings().max_request_timeout_seconds
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     draining: Draining = field(default_factory=Draining)
@@ -65,11 +95,17 @@ def create_app(parts: GatewayParts) -> Litestar:
         catalogue=parts.catalogue or Catalogue(list_models(parts.models)),
         settings=parts.settings,
         max_timeout_seconds=parts.max_timeout_seconds,
+        default_priority=parts.default_priority,
         draining=parts.draining,
         observers=observers,
     )
     operations = make_operations_routes(
-        checks=parts.checks, draining=parts.draining, metrics=parts.metrics, version=parts.version
+        checks=parts.checks,
+        draining=parts.draining,
+        metrics=parts.metrics,
+        version=parts.version,
+        has_admin=_has_admin(parts),
+        has_usage=parts.accounts is not None and parts.accounts.usage is not None,
     )
     edge = FailureEdge(
         native=native,
@@ -84,8 +120,6 @@ def create_app(parts: GatewayParts) -> Litestar:
         },
         observers=observers,
     )
-    key = parts.settings.api_key
-    guards = [HostGuard(parts.settings.allowed_hosts).check] if parts.settings.allowed_hosts else []
     return Litestar(
         [
             *make_openai_routes(desk, openai),
@@ -94,8 +128,10 @@ def create_app(parts: GatewayParts) -> Litestar:
             *make_model_routes(desk),
             *make_native_routes(desk, native),
             *operations,
+            *_make_admin_routes(parts),
+            *_make_usage_routes(parts),
         ],
-        guards=[*guards, KeyGuard(key).check] if key else guards,
+        guards=_make_guards(parts),
         exception_handlers={Exception: edge.answer},
         # The scheduler ends what is left when the drain is over.
         on_shutdown=[desk.detached.join],
@@ -105,3 +141,32 @@ def create_app(parts: GatewayParts) -> Litestar:
         openapi_config=None,
         debug=False,
     )
+
+
+def _make_guards(parts: GatewayParts) -> list[AnyGuard]:
+    guards: list[AnyGuard] = []
+    if parts.settings.allowed_hosts:
+        guards.append(HostGuard(parts.settings.allowed_hosts).check)
+    key, accounts = parts.settings.api_key, parts.accounts
+    if accounts is not None:
+        guards.append(KeyGuard(key=key, callers=accounts.callers, admin_key=accounts.admin_key).check)
+    elif key:
+        guards.append(KeyGuard(key=key).check)
+    return guards
+
+
+def _has_admin(parts: GatewayParts) -> bool:
+    return parts.accounts is not None and parts.accounts.admin_key is not None
+
+
+def _make_admin_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
+    """Return the admin API; without a key of its own there is none."""
+    if parts.accounts is None or not _has_admin(parts):
+        return []
+    return make_admin_routes(parts.accounts.admin_for)
+
+
+def _make_usage_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
+    if parts.accounts is None or parts.accounts.usage is None:
+        return []
+    return make_usage_routes(parts.accounts.usage, currency=parts.accounts.currency, has_admin=_has_admin(parts))

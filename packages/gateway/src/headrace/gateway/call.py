@@ -37,6 +37,8 @@ class Call:
             dialect=order.dialect.name,
             model=order.submission.request.model,
             stream=order.stream,
+            tenant_id=order.submission.caller.tenant_id,
+            key_id=order.submission.caller.key_id,
         )
 
     def open(self) -> None:

@@ -33,6 +33,11 @@ class Catalogue:
     def __init__(self, models: Mapping[str, ServedModel]) -> None:
         self.models = models
 
+    def context_of(self, name: str) -> int | None:
+        """Return the context length of a served name, where it is known."""
+        model = self.models.get(name)
+        return None if model is None else model.max_model_tokens
+
     def use(self, models: Mapping[str, ServedModel]) -> None:
         """Serve these from now on."""
         self.models = models

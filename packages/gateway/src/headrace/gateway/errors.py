@@ -8,12 +8,14 @@ from litestar.exceptions import HTTPException
 from msgspec import structs
 
 from headrace.gateway.asgi import HttpRequest
+from headrace.gateway.callers import caller_of
 from headrace.gateway.desk import REQUEST_ID_STATE
 from headrace.gateway.dialects.base import Dialect
 from headrace.gateway.facts import GatewayObserver, RequestRefusal
 from headrace.gateway.failure import CallFailedError, Failure, failure_of_code, failure_of_error
 from headrace.gateway.headers import ANTHROPIC_VERSION_HEADER, request_id_headers
 from headrace.gateway.unexpected import report_unexpected
+from headrace.schema.caller import Caller
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 
 PATH_CHARACTERS = 200
@@ -60,8 +62,10 @@ class FailureEdge:
         dialect = self._dialect_of(request)
         failure = self._failure_of(request, error, request_id)
         if not isinstance(error, CallFailedError):
-            self._report(dialect, failure, request_id)
+            self._report(dialect, failure, request_id, caller_of(request))
         headers = _headers_of(failure)
+        if failure.rate_limits is not None:
+            headers |= dialect.rate_limit_headers(failure.rate_limits)
         if isinstance(error, HTTPException) and error.headers and (allow := error.headers.get("allow")):
             headers["Allow"] = ", ".join(sorted(allow.split(", ")))
         if request_id is not None:
@@ -93,7 +97,7 @@ class FailureEdge:
             case _:
                 return report_unexpected(error, request_id=request_id)
 
-    def _report(self, dialect: Dialect, failure: Failure, request_id: str | None) -> None:
+    def _report(self, dialect: Dialect, failure: Failure, request_id: str | None, caller: Caller) -> None:
         answer = answer_for(failure.code)
         fact = RequestRefusal(
             request_id=request_id,
@@ -101,6 +105,8 @@ class FailureEdge:
             code=failure.code,
             status=dialect.status_of(failure),
             log_level=answer.log_level,
+            tenant_id=caller.tenant_id,
+            key_id=caller.key_id,
         )
         for observer in self._observers:
             observer.request_refused(fact)
@@ -122,6 +128,9 @@ def _headers_of(failure: Failure) -> dict[str, str]:
         headers["Retry-After"] = str(max(1, math.ceil(failure.retry_after_seconds)))
     elif failure.status in {429, 503} and failure.retryable:
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if failure.status == 429 and not failure.retryable:
+        # Both vendors' clients would try again at once, and know this header.
+        headers["X-Should-Retry"] = "false"
     if failure.code == ErrorCode.SHUTTING_DOWN:
         headers["Connection"] = "close"
     if failure.code == ErrorCode.UNAUTHORIZED:

@@ -19,12 +19,16 @@ class CallOpened(Struct, frozen=True, kw_only=True):
         dialect: the name of the API that was spoken.
         model: a served name; never a name that only the client knows.
         stream: whether the answer is sent as it grows.
+        tenant_id: whose it is; empty where there are no accounts.
+        key_id: which of the tenant's keys.
     """
 
     request_id: str
     dialect: str
     model: str
     stream: bool
+    tenant_id: str = ""
+    key_id: str = ""
 
 
 class CallEnded(Struct, frozen=True, kw_only=True):
@@ -62,6 +66,8 @@ class RequestRefusal(Struct, frozen=True, kw_only=True):
         code: the code of the failure.
         status: the HTTP status.
         log_level: how loud it is.
+        tenant_id: whose it is, if its key was known.
+        key_id: which of the tenant's keys.
     """
 
     request_id: str | None
@@ -69,6 +75,8 @@ class RequestRefusal(Struct, frozen=True, kw_only=True):
     code: str
     status: int
     log_level: LogLevel
+    tenant_id: str = ""
+    key_id: str = ""
 
 
 class GatewayObserver(Protocol):

@@ -8,6 +8,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headrace.accounts.quota.refusal import QuotaRefusedError
+from headrace.schema.caller import RateLimits
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 from headrace.schema.events import GenerationFailed
 
@@ -55,6 +57,7 @@ class Failure(Struct, frozen=True, kw_only=True):
         reason: what is wrong with `param`, in finer words than the code.
         request_id: the generation, for dialects whose errors have a place for it.
         retry_after_seconds: when the same request may be taken, where that is known.
+        rate_limits: where the caller stands, if it has limits.
     """
 
     code: str
@@ -64,6 +67,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     reason: Reason | None = None
     request_id: str | None = None
     retry_after_seconds: float | None = None
+    rate_limits: RateLimits | None = None
 
     @property
     def status(self) -> int:
@@ -94,6 +98,7 @@ def failure_of_error(error: HeadraceError) -> Failure:
         param=error.param,
         reason=reason,
         retry_after_seconds=error.retry_after_seconds,
+        rate_limits=error.rate_limits if isinstance(error, QuotaRefusedError) else None,
     )
 
 

@@ -37,6 +37,7 @@ class Journal:
             route=fact.record.route if fact.record else None,
             target=fact.record.target if fact.record else None,
             attempts=fact.record.attempts if fact.record else None,
+            **_whose(fact.call),
         )
 
     def request_refused(self, fact: RequestRefusal) -> None:
@@ -48,7 +49,13 @@ class Journal:
             dialect=fact.dialect,
             status=fact.status,
             code=fact.code,
+            **_whose(fact),
         )
+
+
+def _whose(fact: CallOpened | RequestRefusal) -> dict[str, str]:
+    """Return whose it is; nothing where there are no accounts."""
+    return {"tenant_id": fact.tenant_id, "key_id": fact.key_id} if fact.tenant_id else {}
 
 
 def _write(level: LogLevel, event: str, **values: str | float | bool | None) -> None:

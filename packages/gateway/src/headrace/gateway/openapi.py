@@ -1,5 +1,6 @@
 """The OpenAPI description, put together from what each dialect says of its routes."""
 
+from headrace.gateway.admin import describe as admin
 from headrace.gateway.describing import Components, Schema, describe_errors, describe_json, describe_read
 from headrace.gateway.dialects.anthropic import describe as anthropic
 from headrace.gateway.dialects.models import describe_model_paths
@@ -7,6 +8,7 @@ from headrace.gateway.dialects.native import describe as native
 from headrace.gateway.dialects.native.wire import ErrorBody
 from headrace.gateway.dialects.openai import describe as openai
 from headrace.gateway.dialects.openai.responses import describe as responses
+from headrace.gateway.usage import describe as usage
 
 _PROBE = {"type": "object", "properties": {"status": {"type": "string"}}}
 _READINESS = {
@@ -15,9 +17,14 @@ _READINESS = {
 }
 
 
-def describe_api(version: str) -> Schema:
-    """Return the OpenAPI 3.1 document."""
-    components = Components((*openai.BODIES, *responses.BODIES, *anthropic.BODIES, *native.BODIES))
+def describe_api(version: str, *, has_admin: bool = False, has_usage: bool = False) -> Schema:
+    """Return the OpenAPI 3.1 document, with the admin API and the usage ledger where there are any."""
+    bodies = (*openai.BODIES, *responses.BODIES, *anthropic.BODIES, *native.BODIES)
+    if has_admin:
+        bodies += admin.BODIES
+    if has_usage:
+        bodies += usage.BODIES
+    components = Components(bodies)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Headrace", "version": version},
@@ -28,6 +35,8 @@ def describe_api(version: str) -> Schema:
             **describe_model_paths(components),
             **native.describe_paths(components),
             **_operations_paths(components),
+            **(admin.describe_paths(components) if has_admin else {}),
+            **(usage.describe_paths(components, has_admin=has_admin) if has_usage else {}),
         },
         "components": {
             "schemas": components.schemas,

@@ -8,7 +8,7 @@ from litestar import Response, get
 from litestar.handlers import HTTPRouteHandler
 from msgspec import Struct
 
-from headrace.gateway.auth import OPEN
+from headrace.gateway.auth import OPEN, OPERATORS
 from headrace.gateway.draining import Draining
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.openapi import describe_api
@@ -57,10 +57,16 @@ async def _say(check: ReadinessCheck, timeout_seconds: float) -> str:
 
 
 def make_operations_routes(
-    *, checks: Mapping[str, ReadinessCheck], draining: Draining, metrics: GatewayMetrics, version: str
+    *,
+    checks: Mapping[str, ReadinessCheck],
+    draining: Draining,
+    metrics: GatewayMetrics,
+    version: str,
+    has_admin: bool = False,
+    has_usage: bool = False,
 ) -> list[HTTPRouteHandler]:
     """Return the route handlers."""
-    description = msgspec.json.encode(describe_api(version))
+    description = msgspec.json.encode(describe_api(version, has_admin=has_admin, has_usage=has_usage))
 
     @get("/livez", opt=OPEN, sync_to_thread=False)
     def show_life() -> Response[dict[str, str]]:
@@ -71,7 +77,7 @@ def make_operations_routes(
         readiness = await check_readiness(checks, draining)
         return Response(readiness, status_code=200 if readiness.status == "ready" else 503)
 
-    @get("/metrics", sync_to_thread=False)
+    @get("/metrics", opt=OPERATORS, sync_to_thread=False)
     def show_metrics() -> Response[bytes]:
         media_type, text = metrics.render()
         return Response(text, media_type=media_type)

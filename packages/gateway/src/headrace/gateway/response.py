@@ -49,13 +49,14 @@ class GenerationResponse(ASGIResponse):
     Attributes:
         call: the call to answer.
         failure: set by `read` where nothing was sent before the generation failed.
+        answer_headers: of the answer.
     """
 
     def __init__(
         self, call: Call, source: GenerationSource, *, media_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        request_id = call.order.submission.request_id
-        super().__init__(media_type=media_type, headers={**request_id_headers(request_id), **(headers or {})})
+        self.answer_headers = {**request_id_headers(call.order.submission.request_id), **(headers or {})}
+        super().__init__(media_type=media_type, headers=self.answer_headers)
         self.call = call
         self.failure: Failure | None = None
         self._source = source
@@ -69,6 +70,9 @@ class GenerationResponse(ASGIResponse):
         self.call.open()
         try:
             generation = await submit(self.call, self._source)
+            rate_limits = generation.rate_limits
+            if rate_limits is not None:
+                self.add_headers(self.call.order.dialect.rate_limit_headers(rate_limits))
             try:
                 await self._watched(generation, receive, send)
             finally:
@@ -79,11 +83,18 @@ class GenerationResponse(ASGIResponse):
                 seconds = self.call.record.retry_after_seconds
                 self.failure = structs.replace(self.failure, retry_after_seconds=seconds)
                 self.call.fail(self.failure)
-                raise CallFailedError(self.failure)
+                raise CallFailedError(structs.replace(self.failure, rate_limits=rate_limits))
             if not self.call.client_left:
+                self.add_headers(route_headers(self.call.record))
                 await self.finish(scope, receive, send)
         finally:
             self.call.close()
+
+    def add_headers(self, headers: Mapping[str, str]) -> None:
+        """Send further headers with the answer."""
+        self.answer_headers |= headers
+        for name, value in headers.items():
+            self.headers[name] = value
 
     async def _watched(self, generation: Generation, receive: Receive, send: Send) -> None:
         try:
@@ -94,16 +105,10 @@ class GenerationResponse(ASGIResponse):
         except* ClientLeftError:
             self.call.client_left = True
 
-    def answer_headers(self) -> dict[str, str]:
-        """Return the headers of an answer that is sent when its generation is over."""
-        headers = request_id_headers(self.call.order.submission.request_id)
-        return headers if self.call.record is None else headers | route_headers(self.call.record)
-
     def say_route(self, generation: Generation, batch: Sequence[Event]) -> None:
         """Have the headers say who answers, as soon as that is settled: one that only waits may yet go elsewhere."""
         if not all(isinstance(event, GenerationQueued) for event in batch):
-            for name, value in route_headers(generation.record).items():
-                self.headers[name] = value
+            self.add_headers(route_headers(generation.record))
 
     async def read(self, generation: Generation, send: Send) -> None:
         """Read the generation to its end, or set `failure`."""

@@ -49,5 +49,6 @@ class WholeResponse(GenerationResponse):
 
     async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the answer."""
-        answer = ASGIResponse(body=self._rendered, media_type=_MEDIA_TYPE, headers=self.answer_headers())
-        await answer(scope, receive, send)
+        await ASGIResponse(body=self._rendered, media_type=_MEDIA_TYPE, headers=self.answer_headers)(
+            scope, receive, send
+        )

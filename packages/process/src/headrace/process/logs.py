@@ -14,6 +14,8 @@ from headrace.schema.settings import LogSettings
 # connect, and uvicorn warns of whatever a client sends.
 _LIBRARY_LEVELS = {
     "pika": logging.CRITICAL,
+    "alembic": logging.WARNING,
+    "sqlalchemy": logging.WARNING,
     "dramatiq": logging.WARNING,
     "uvicorn": logging.ERROR,
     "litestar": logging.WARNING,

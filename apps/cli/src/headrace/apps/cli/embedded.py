@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import structlog
 
+from headrace.apps.gateway.accounts import Accounts
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
 from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.worker.compose import make_worker_id
@@ -34,6 +35,7 @@ async def run_embedded(
     stop: asyncio.Event,
     on_ready: Callable[[], None],
     reloader: SettingsReloader | None = None,
+    accounts: Accounts | None = None,
 ) -> None:
     """Serve until `stop` is set, then drain: first the gateway's streams, then the worker.
 
@@ -44,12 +46,13 @@ async def run_embedded(
         stop: ends it.
         on_ready: called once, when the first request can be answered.
         reloader: changes the settings meanwhile.
+        accounts: who may call; they are closed at the end.
 
     Raises:
         EngineDeadError: the engine died; every stream has been told.
     """
     scheduler_side, worker_side = _make_sides(settings)
-    gateway = build_gateway(settings, scheduler_side)
+    gateway = build_gateway(settings, scheduler_side, accounts)
     replica = Replica(
         engine,
         worker_side,

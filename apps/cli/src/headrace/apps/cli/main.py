@@ -6,6 +6,9 @@ from typing import Annotated
 
 import typer
 
+from headrace.apps.cli.accounts import accounts, keys, tenants
+from headrace.apps.cli.accounts import options as given
+
 
 def _examples(lines: Sequence[str]) -> str:
     """Return an epilog whose lines stay as they are: that is what the control character tells click."""
@@ -22,6 +25,10 @@ app = typer.Typer(
     rich_markup_mode=None,  # importing rich would take longer than the help it draws
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(tenants.app, name="tenants")
+app.add_typer(keys.app, name="keys")
+app.add_typer(accounts.app, name="accounts")
 
 
 class EngineKind(StrEnum):
@@ -127,6 +134,53 @@ def doctor(
     from headrace.apps.cli.doctor import run_doctor
 
     raise typer.Exit(run_doctor(config=config, as_json=json))
+
+
+@app.command(
+    short_help="Show what was used, by whom, and what it cost.",
+    epilog=_examples(
+        [
+            "headrace usage --by key,model --since 7d",
+            "headrace usage --by day --since 2026-01-01 --until 2026-02-01 --csv > january.csv",
+        ]
+    ),
+)
+def usage(
+    *,
+    by: Annotated[
+        str, typer.Option("--by", metavar="NAMES", help="Some of day, tenant, key, model, route, outcome")
+    ] = "key,model",
+    since: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="7d, 12h, 2027-01-31, or an ISO instant [default: this month]"),
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="WHEN", help="The same [default: now]")] = None,
+    tenant: Annotated[str | None, typer.Option(metavar="ID", help="Of this tenant only")] = None,
+    key: Annotated[str | None, typer.Option(metavar="ID", help="Of this key only")] = None,
+    model: Annotated[str | None, typer.Option(metavar="NAME", help="Of this served name only")] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print lines, for a spreadsheet")] = False,
+    url: given.UrlOption = None,
+    database: given.DatabaseOption = False,
+    config: given.ConfigOption = None,
+) -> None:
+    """Show what was used: all of it with HEADRACE_ACCOUNTS_ADMIN_KEY, a tenant's own with its key in HEADRACE_API_KEY."""
+    from headrace.apps.cli.accounts.door import Door
+    from headrace.apps.cli.usage.options import UsageOptions
+    from headrace.apps.cli.usage.run import run_usage
+
+    options = UsageOptions(
+        by=by,
+        since=since,
+        until=until,
+        tenant=tenant,
+        key=key,
+        model=model,
+        as_json=json,
+        as_csv=csv,
+        door=Door(url=url, database=database, config=config),
+    )
+    raise typer.Exit(run_usage(options))
 
 
 @app.command(short_help="Show the settings as they are now.")

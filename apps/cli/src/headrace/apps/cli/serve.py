@@ -14,6 +14,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from headrace.apps.cli.embedded import run_embedded
 from headrace.apps.cli.environment import read_environment
 from headrace.apps.cli.serve_options import ServeOptions
+from headrace.apps.gateway.accounts import open_accounts
 from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import check_exposure, open_socket
 from headrace.apps.worker.compose import engine_kind, find_model, find_weights, make_engine
@@ -22,6 +23,7 @@ from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
 from headrace.process.watch import WatchedFile
+from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import ModelSettings, Settings, SettingsError
 from headrace.transport.rabbitmq import check_url
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
@@ -43,7 +45,7 @@ def serve(options: ServeOptions) -> int:
         reloader = SettingsReloader(
             lambda: read_serve_settings(options), watched=watched, seconds=settings.routing.reload_seconds
         )
-        check_exposure(settings.gateway)
+        check_exposure(settings.gateway, has_accounts=settings.accounts.enabled)
         _check_broker(settings)
         set_up_log(settings.log)
         model = find_model(settings)
@@ -51,10 +53,11 @@ def serve(options: ServeOptions) -> int:
         _console.print(
             f"[bold]Headrace {version('headrace-cli')}[/]: {escape(settings.worker.model)} on the {kind} engine"
         )
+        accounts = open_accounts(settings)
         listener = open_socket(settings.gateway)
         # The engine forks, so it is made while this process has no thread: no live display may run beside it.
         engine = _make_engine(settings, kind)
-    except (SettingsError, WeightsError, EngineSetupError) as error:
+    except (SettingsError, WeightsError, EngineSetupError, HeadraceError) as error:
         _problems.print(f"[red]headrace serve:[/] {escape(str(error))}", soft_wrap=True)
         return BAD_SETTINGS
     host, port = listener.getsockname()[:2]
@@ -70,6 +73,7 @@ def serve(options: ServeOptions) -> int:
                 stop=stop,
                 reloader=reloader,
                 on_ready=lambda: _announce_ready(settings, address, time.monotonic() - started),
+                accounts=accounts,
             )
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -154,7 +158,9 @@ class _WeightsBar:
 
 
 def _announce_ready(settings: Settings, address: str, seconds: float) -> None:
-    key = ' -H "Authorization: Bearer $HEADRACE_API_KEY"' if settings.gateway.api_key else ""
+    key = (
+        ' -H "Authorization: Bearer $HEADRACE_API_KEY"' if settings.gateway.api_key or settings.accounts.enabled else ""
+    )
     body = {
         "model": settings.worker.model,
         "stream": True,

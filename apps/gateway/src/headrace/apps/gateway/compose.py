@@ -15,7 +15,9 @@ import structlog
 from litestar import Litestar
 from prometheus_client import CollectorRegistry
 
+from headrace.apps.gateway.accounts import Accounts
 from headrace.apps.gateway.live import LiveSettings
+from headrace.apps.gateway.metering import Metering, build_metering
 from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, guard_hosts, stop_server
 from headrace.gateway.app import GatewayParts, create_app
@@ -31,6 +33,7 @@ from headrace.gateway.routing.run import RunParts
 from headrace.gateway.routing.source import RoutedSource, Routing
 from headrace.gateway.routing.table import build_routes, list_served
 from headrace.providers.build import build_provider
+from headrace.scheduler.base import GenerationSource
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
@@ -57,6 +60,8 @@ class Gateway:
     draining: Draining
     registry: CollectorRegistry
     redis: RedisProbe | None
+    accounts: Accounts | None
+    metering: Metering | None
 
 
 def connect_broker(settings: Settings) -> SchedulerTransport:
@@ -82,8 +87,13 @@ def connect_broker(settings: Settings) -> SchedulerTransport:
         raise SettingsError([str(error)]) from None
 
 
-def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
+def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: Accounts | None = None) -> Gateway:
     """Build a gateway over a transport.
+
+    Args:
+        settings: of the process.
+        transport: to the workers.
+        accounts: who may call; without them, whoever has the one key of the settings.
 
     Raises:
         SettingsError: a setting can't be used.
@@ -106,13 +116,18 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
     redis = _connect_redis(settings)
     if redis is not None:
         checks["redis"] = redis.check
+    if accounts is not None:
+        checks["accounts"] = accounts.directory.check
+    metering = _build_metering(settings, routed, catalogue, accounts, registry)
     parts = GatewayParts(
-        source=routed,
+        source=routed if metering is None else metering.source,
         models=settings.models,
         catalogue=catalogue,
-        settings=guard_hosts(settings.gateway),
+        settings=guard_hosts(settings.gateway, has_accounts=accounts is not None),
         version=version("headrace-gateway"),
         checks=checks,
+        default_priority=settings.scheduler.default_priority,
+        accounts=None if accounts is None else accounts.parts,
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,
         metrics=GatewayMetrics(registry),
         draining=draining,
@@ -122,11 +137,20 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         scheduler=scheduler,
         routed=routed,
         providers=providers,
-        live=LiveSettings(settings, scheduler=scheduler, routed=routed, pool=providers, catalogue=catalogue),
+        live=LiveSettings(
+            settings,
+            scheduler=scheduler,
+            routed=routed,
+            pool=providers,
+            catalogue=catalogue,
+            followers=() if metering is None else [metering.follow],
+        ),
         app=create_app(parts),
         draining=draining,
         registry=registry,
         redis=redis,
+        accounts=accounts,
+        metering=metering,
     )
 
 
@@ -139,6 +163,26 @@ def _build_routing(
     parts = RunParts(own=scheduler, random=random.random, observers=observers)
     routed = RoutedSource(parts, routing=Routing(routes=routes, providers=leases), settings=settings.scheduler)
     return routed, Catalogue(list_served(settings, routes))
+
+
+def _build_metering(
+    settings: Settings,
+    source: GenerationSource,
+    catalogue: Catalogue,
+    accounts: Accounts | None,
+    registry: CollectorRegistry,
+) -> Metering | None:
+    """Count what callers use; where there are no accounts there is nobody to count for."""
+    if accounts is None:
+        return None
+    return build_metering(
+        settings,
+        source,
+        database=accounts.database,
+        limits=accounts.directory,
+        registry=registry,
+        context_of=catalogue.context_of,
+    )
 
 
 def _open_large(settings: Settings) -> LargeRequests | None:
@@ -177,6 +221,10 @@ async def serve_gateway(
     """
     server = build_server(gateway.app, gateway.settings.gateway)
     try:
+        if gateway.accounts is not None:
+            gateway.accounts.start()
+        if gateway.metering is not None:
+            await gateway.metering.start()
         await gateway.scheduler.start()
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(server.serve(sockets=[listener]))
@@ -196,5 +244,9 @@ async def serve_gateway(
         await gateway.routed.close()
         await gateway.providers.close()
         await gateway.scheduler.close()
+        if gateway.metering is not None:
+            await gateway.metering.close()
         if gateway.redis is not None:
             await gateway.redis.close()
+        if gateway.accounts is not None:
+            await gateway.accounts.close()

@@ -1,4 +1,4 @@
-"""What of the settings changes while the gateway runs: models, providers and routes. All of it, or nothing.
+"""What of the settings changes while the gateway runs: models, providers, routes and prices. All of it, or nothing.
 
 A request goes on with what it began with: its route, and the providers of that route.
 """
@@ -15,7 +15,7 @@ from headrace.gateway.routing.table import build_routes, list_served
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.settings import Settings, served_names
 
-LIVE_SECTIONS = frozenset({"models", "providers", "routes"})
+LIVE_SECTIONS = frozenset({"models", "prices", "providers", "routes"})
 
 _log = structlog.get_logger("headrace.gateway")
 

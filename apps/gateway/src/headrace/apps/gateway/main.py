@@ -10,6 +10,7 @@ from socket import socket
 import structlog
 import uvloop
 
+from headrace.apps.gateway.accounts import Accounts, open_accounts
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
 from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import check_exposure, open_socket
@@ -18,9 +19,11 @@ from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log
 from headrace.process.signals import hangups, stop_on_signals
 from headrace.process.watch import WatchedFile
+from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import Settings, SettingsError
 
 BAD_SETTINGS = 2
+NO_DATABASE = 1
 
 _log = structlog.get_logger("headrace.gateway")
 
@@ -37,13 +40,18 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         settings = read()
-        check_exposure(settings.gateway)
+        check_exposure(settings.gateway, has_accounts=settings.accounts.enabled)
         set_up_log(settings.log)
+        accounts = open_accounts(settings)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_serve(settings, read, watched))
+            runner.run(_serve(settings, accounts, read, watched))
     except SettingsError as error:
         sys.stderr.write(f"headrace-gateway: {error}\n")
         return BAD_SETTINGS
+    except HeadraceError as error:
+        # The database of the accounts: whoever supervises us starts us again.
+        sys.stderr.write(f"headrace-gateway: {error.message}\n")
+        return NO_DATABASE
     return 0
 
 
@@ -58,8 +66,10 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-async def _serve(settings: Settings, read: Callable[[], Settings], watched: WatchedFile) -> None:
-    gateway: Gateway = build_gateway(settings, connect_broker(settings))
+async def _serve(
+    settings: Settings, accounts: Accounts | None, read: Callable[[], Settings], watched: WatchedFile
+) -> None:
+    gateway: Gateway = build_gateway(settings, connect_broker(settings), accounts)
     listener: socket = open_socket(settings.gateway)
     host, port = listener.getsockname()[:2]
     ready = asyncio.Event()

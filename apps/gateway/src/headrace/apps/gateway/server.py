@@ -28,19 +28,23 @@ SECURITY_HEADERS = [
 ]
 
 
-def check_exposure(settings: GatewaySettings) -> None:
+def check_exposure(settings: GatewaySettings, *, has_accounts: bool) -> None:
     """Refuse to listen beyond loopback without a key, or with a certificate that can't be used.
+
+    Args:
+        settings: of the HTTP side.
+        has_accounts: whether every request needs a tenant's key.
 
     Raises:
         SettingsError: naming the ways out.
     """
     _check_certificate(settings)
-    if settings.api_key or _is_loopback(settings.host):
+    if has_accounts or settings.api_key or _is_loopback(settings.host):
         return
     raise SettingsError(
         [
             f"gateway.host: {settings.host} can be reached from other machines, and no API key is set. "
-            "Set HEADRACE_API_KEY (or HEADRACE_API_KEY_FILE), or listen on 127.0.0.1."
+            "Set HEADRACE_API_KEY (or HEADRACE_API_KEY_FILE), turn accounts on, or listen on 127.0.0.1."
         ]
     )
 
@@ -84,9 +88,9 @@ def open_socket(settings: GatewaySettings) -> socket.socket:
         ) from None
 
 
-def guard_hosts(settings: GatewaySettings) -> GatewaySettings:
+def guard_hosts(settings: GatewaySettings, *, has_accounts: bool = False) -> GatewaySettings:
     """Return the settings with the names of loopback as those that are answered, where no key is asked for."""
-    if settings.api_key or settings.allowed_hosts or not _is_loopback(settings.host):
+    if has_accounts or settings.api_key or settings.allowed_hosts or not _is_loopback(settings.host):
         return settings
     return structs.replace(settings, allowed_hosts=(*sorted(LOOPBACK_HOSTS), settings.host))
 

@@ -3,6 +3,7 @@
 import ssl
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import quote
 
 from msgspec import Struct
 from sqlalchemy import URL, make_url
@@ -14,6 +15,7 @@ DatabaseKind = Literal["sqlite", "postgresql"]
 
 DEFAULT_FILE = "accounts.sqlite3"
 APPLICATION = "headrace"
+LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class DatabaseAddress(Struct, frozen=True, kw_only=True):
@@ -72,7 +74,8 @@ def read_address(settings: AccountsSettings, storage: StorageSettings) -> Databa
 def _sqlite(settings: AccountsSettings, file: Path) -> DatabaseAddress:
     return DatabaseAddress(
         kind="sqlite",
-        url=URL.create("sqlite+aiosqlite", database=str(file)),
+        # As a URI, which can say that a file which is not there is not to be made.
+        url=URL.create("sqlite+aiosqlite", database=f"file:{quote(str(file))}", query={"mode": "rw", "uri": "true"}),
         # We say ourselves when a transaction begins: the driver's own way can't make tables in one.
         options={"isolation_level": None, "timeout": settings.database_timeout_seconds},
         pool_size=settings.database_pool_size,
@@ -93,15 +96,16 @@ def _postgresql(settings: AccountsSettings, url: URL) -> DatabaseAddress:
         url=URL.create(
             "postgresql+asyncpg",
             username=settings.database_username or url.username,
-            password=password,
             host=url.host,
             port=url.port,
             database=url.database,
         ),
+        # What is left out here the driver would look for in the environment and in the home folder.
         options={
             "timeout": seconds,
             "command_timeout": seconds,
-            "ssl": _tls(settings),
+            "ssl": _tls(settings, url.host),
+            "password": password or "",
             "server_settings": {"application_name": APPLICATION},
         },
         pool_size=settings.database_pool_size,
@@ -109,19 +113,31 @@ def _postgresql(settings: AccountsSettings, url: URL) -> DatabaseAddress:
     )
 
 
-def _tls(settings: AccountsSettings) -> ssl.SSLContext | str | bool:
+def _tls(settings: AccountsSettings, host: str) -> ssl.SSLContext | bool:
     mode = settings.database_tls
+    if mode == "auto":
+        mode = "disable" if host in LOOPBACK else "verify-full"
     if mode == "disable":
         return False
-    if mode == "prefer":
-        return "prefer"
-    try:
-        context = ssl.create_default_context(cafile=settings.database_tls_ca or None)
-        if settings.database_tls_certificate:
-            context.load_cert_chain(settings.database_tls_certificate)
-    except OSError as error:
-        raise ValueError(f"accounts.database_tls_…: a file can't be read: {error.strerror or error}") from None
+    context = _make_context(settings)
     context.check_hostname = mode == "verify-full"
     if mode == "require":
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def _make_context(settings: AccountsSettings) -> ssl.SSLContext:
+    try:
+        context = ssl.create_default_context(cafile=settings.database_tls_ca_file or None)
+    except OSError as error:
+        raise ValueError(f"accounts.database_tls_ca_file: can't be used: {_reason(error)}") from None
+    if settings.database_tls_certificate_file:
+        try:
+            context.load_cert_chain(settings.database_tls_certificate_file, settings.database_tls_key_file or None)
+        except OSError as error:
+            raise ValueError(f"accounts.database_tls_certificate_file: can't be used: {_reason(error)}") from None
+    return context
+
+
+def _reason(error: OSError) -> str:
+    return error.strerror or type(error).__name__

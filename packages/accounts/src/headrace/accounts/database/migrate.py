@@ -15,8 +15,7 @@ from pathlib import Path
 
 import asyncpg
 import structlog
-from alembic import command
-from alembic.config import Config
+from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util.exc import CommandError
@@ -61,13 +60,15 @@ def migrate_database(address: DatabaseAddress) -> MigrationStatus:
     Raises:
         HeadraceError: `accounts_unavailable`: the database can't be reached, or is newer than this version.
     """
+    # All of it is read here: nothing may be read from a disk while the loop runs.
+    steps = _read_steps()
     with _converted():
         if address.file is None:
-            return asyncio.run(_migrate(address))
+            return asyncio.run(_migrate(address, steps))
         address.file.parent.mkdir(parents=True, exist_ok=True)
         with _locked(address.file.with_name(f"{address.file.name}.lock")):
             _set_journal(address)
-            return asyncio.run(_migrate(address))
+            return asyncio.run(_migrate(address, steps))
 
 
 def read_status(address: DatabaseAddress) -> MigrationStatus:
@@ -76,7 +77,7 @@ def read_status(address: DatabaseAddress) -> MigrationStatus:
     Raises:
         HeadraceError: `accounts_unavailable`: the database can't be reached.
     """
-    newest = _newest()
+    newest = _newest(_read_steps())
     if address.file is not None and not address.file.exists():
         return MigrationStatus(None, newest)
     with _converted():
@@ -115,32 +116,35 @@ def _locked(path: Path) -> Generator[None]:
 
 
 def _set_journal(address: DatabaseAddress) -> None:
+    if address.file is not None:
+        # What SQLite puts beside it gets the same rights.
+        address.file.touch(mode=0o600)
     # Readers never wait for the writer. It stays with the file, so nobody sets it again while others use it.
     with closing(sqlite3.connect(str(address.file), timeout=address.timeout_seconds)) as connection:
         connection.execute("PRAGMA journal_mode=WAL")
 
 
-async def _migrate(address: DatabaseAddress) -> MigrationStatus:
+async def _migrate(address: DatabaseAddress, steps: ScriptDirectory) -> MigrationStatus:
     engine = make_engine(address, pooled=False)
     try:
         async with engine.begin() as connection:
             if address.kind == "postgresql":
                 await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_SECONDS:g}s'"))
-                await connection.execute(
-                    text("SELECT pg_advisory_xact_lock(:number)"),
-                    {"number": LOCK_NUMBER},
-                )
-            return await connection.run_sync(_upgrade)
+                await connection.execute(text("SELECT pg_advisory_xact_lock(:number)"), {"number": LOCK_NUMBER})
+            return await connection.run_sync(_upgrade, steps)
     finally:
         await engine.dispose()
 
 
-def _upgrade(connection: Connection) -> MigrationStatus:
-    before = MigrationStatus(_current(connection), _newest())
-    if not before.is_current:
-        config = _config()
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+def _upgrade(connection: Connection, steps: ScriptDirectory) -> MigrationStatus:
+    context = MigrationContext.configure(connection)
+    before = MigrationStatus(context.get_current_revision(), _newest(steps))
+    missing = list(steps.iterate_revisions(before.newest, before.current or "base"))
+    if missing:
+        with Operations.context(context):
+            for step in reversed(missing):
+                step.module.upgrade()
+        context.stamp(steps, before.newest)
         _log.info("accounts database migrated", before=before.current, after=before.newest)
     return before
 
@@ -149,23 +153,24 @@ async def _read_status(address: DatabaseAddress, newest: str) -> MigrationStatus
     engine = make_engine(address, pooled=False)
     try:
         async with engine.connect() as connection:
-            return MigrationStatus(await connection.run_sync(_current), newest)
+            return MigrationStatus(await connection.run_sync(_read_current), newest)
     finally:
         await engine.dispose()
 
 
-def _current(connection: Connection) -> str | None:
+def _read_current(connection: Connection) -> str | None:
     return MigrationContext.configure(connection).get_current_revision()
 
 
-def _newest() -> str:
-    newest = ScriptDirectory.from_config(_config()).get_current_head()
+def _read_steps() -> ScriptDirectory:
+    steps = ScriptDirectory(str(_FOLDER))
+    # It reads the files when it is first asked.
+    _newest(steps)
+    return steps
+
+
+def _newest(steps: ScriptDirectory) -> str:
+    newest = steps.get_current_head()
     if newest is None:
         raise RuntimeError("there are no migrations in this package")
     return newest
-
-
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
-    return config

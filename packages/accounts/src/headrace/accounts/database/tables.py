@@ -26,6 +26,7 @@ tenants = Table(
     Column("name", String(NAME_LENGTH), nullable=False, unique=True),
     Column("created_at", BigInteger, nullable=False),
     Column("disabled_at", BigInteger),
+    Column("rights", Text, nullable=False),
     Column("limits", Text, nullable=False),
 )
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 from headrace.gateway.answer import Answer
 from headrace.gateway.failure import Failure
 from headrace.scheduler.base import Submission
+from headrace.schema.caller import RateLimits
 from headrace.schema.events import Event
 from headrace.schema.request import ChatCompletionRequest
 
@@ -26,6 +27,10 @@ class Dialect(Protocol):
 
     def status_of(self, failure: Failure) -> int:
         """Return the HTTP status of an error answer."""
+        ...
+
+    def rate_limit_headers(self, limits: RateLimits) -> dict[str, str]:
+        """Return the headers that tell a client where it stands."""
         ...
 
 

@@ -8,6 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from headrace.gateway.asgi import HttpRequest
+from headrace.gateway.callers import caller_of
 from headrace.gateway.catalogue import ServedModel
 from headrace.gateway.describing import (
     Components,
@@ -35,7 +36,7 @@ def make_model_routes(desk: Desk) -> list[HTTPRouteHandler]:
 
     @get("/v1/models", sync_to_thread=False)
     def list_models(request: HttpRequest) -> Response[ModelList | ModelPage]:
-        models = desk.catalogue.models
+        models = desk.list_models(caller_of(request))
         if _is_for_anthropic(request):
             return Response(to_model_page(models, read_page_query(request.query_params)))
         return Response(ModelList(data=tuple(_to_model(name, model) for name, model in models.items())))
@@ -44,7 +45,7 @@ def make_model_routes(desk: Desk) -> list[HTTPRouteHandler]:
     @get("/v1/models/{model_id:path}", sync_to_thread=False)
     def retrieve_model(request: HttpRequest, model_id: FromPath[str]) -> Response[Model | ModelInfo]:
         name = model_id.removeprefix("/")
-        model = desk.find_model(name)
+        model = desk.find_model(name, caller_of(request))
         return Response(to_model_info(name, model) if _is_for_anthropic(request) else _to_model(name, model))
 
     return [list_models, retrieve_model]

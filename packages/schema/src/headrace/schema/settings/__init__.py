@@ -4,6 +4,7 @@ from headrace.schema.settings.accounts import AccountsSettings
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.load import ConfigSource, SettingsError, load_settings
 from headrace.schema.settings.local import LogSettings, StorageSettings
+from headrace.schema.settings.metering import MeteringSettings, PriceSettings
 from headrace.schema.settings.models import ModelSettings, served_names
 from headrace.schema.settings.providers import ProviderSettings
 from headrace.schema.settings.root import Settings
@@ -20,8 +21,10 @@ __all__ = [
     "EngineSettings",
     "GatewaySettings",
     "LogSettings",
+    "MeteringSettings",
     "ModelSettings",
     "ObjectSettings",
+    "PriceSettings",
     "ProviderSettings",
     "RedisSettings",
     "RouteSettings",

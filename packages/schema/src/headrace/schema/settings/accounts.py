@@ -6,7 +6,7 @@ from msgspec import Meta, Struct
 
 from headrace.schema.settings.values import Seconds, Secret
 
-DatabaseTls = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
+DatabaseTls = Literal["auto", "disable", "require", "verify-ca", "verify-full"]
 
 
 class AccountsSettings(Struct, frozen=True, kw_only=True):
@@ -44,16 +44,18 @@ class AccountsSettings(Struct, frozen=True, kw_only=True):
     database_tls: Annotated[
         DatabaseTls,
         Meta(
-            description="TLS to PostgreSQL, in libpq's words; only verify-full is safe from an impostor between the "
-            "gateway and the database."
+            description="TLS to PostgreSQL, in libpq's words; `auto` is disable on loopback and verify-full elsewhere. "
+            "Anything less is not safe from an impostor between the gateway and the database."
         ),
-    ] = "prefer"
-    database_tls_ca: Annotated[
-        str,
-        Meta(description="File with the authorities that verify-ca and verify-full trust; empty for the system's."),
+    ] = "auto"
+    database_tls_ca_file: Annotated[
+        str, Meta(description="Authorities that sign PostgreSQL's certificate; empty for those of the system.")
     ] = ""
-    database_tls_certificate: Annotated[
-        str, Meta(description="File with our own certificate and its key, where PostgreSQL asks for one.")
+    database_tls_certificate_file: Annotated[
+        str, Meta(description="Our certificate, where PostgreSQL asks its clients for one; empty for none.")
+    ] = ""
+    database_tls_key_file: Annotated[
+        str, Meta(description="The key of our certificate; empty where the certificate's file holds it.")
     ] = ""
     pepper: Annotated[
         Secret | None,

@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from headrace.schema.settings.accounts import AccountsSettings
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.local import LogSettings, StorageSettings
+from headrace.schema.settings.metering import MeteringSettings, PriceSettings
 from headrace.schema.settings.models import ModelSettings, demo_models
 from headrace.schema.settings.providers import ProviderSettings
 from headrace.schema.settings.routes import RouteSettings, RoutingSettings
@@ -29,8 +30,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     routing: RoutingSettings = RoutingSettings()
     worker: WorkerSettings = WorkerSettings()
     engine: EngineSettings = EngineSettings()
+    metering: MeteringSettings = MeteringSettings()
     storage: StorageSettings = StorageSettings()
     log: LogSettings = LogSettings()
     models: dict[str, ModelSettings] = field(default_factory=demo_models)
     providers: dict[str, ProviderSettings] = field(default_factory=dict[str, ProviderSettings])
     routes: dict[str, RouteSettings] = field(default_factory=dict[str, RouteSettings])
+    prices: dict[str, PriceSettings] = field(default_factory=dict[str, PriceSettings])

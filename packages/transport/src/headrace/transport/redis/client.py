@@ -10,12 +10,15 @@ from headrace.transport.tls import TlsFiles, make_client_context
 TIMEOUT_SECONDS = 2.0
 
 
-def open_client(settings: RedisSettings, *, answers_seconds: float | None = TIMEOUT_SECONDS) -> "redis.asyncio.Redis":
-    """Return a client with one connection, which it opens when it is first used.
+def open_client(
+    settings: RedisSettings, *, answers_seconds: float | None = TIMEOUT_SECONDS, connections: int = 1
+) -> "redis.asyncio.Redis":
+    """Return a client that opens its connections when they are first used.
 
     Args:
         settings: where Redis is; the URL must not be empty.
         answers_seconds: how long to wait for an answer; None for one that listens.
+        connections: how many it may have; it is for the caller to have no more commands under way.
 
     Raises:
         ValueError: the URL can't be used.
@@ -28,7 +31,7 @@ def open_client(settings: RedisSettings, *, answers_seconds: float | None = TIME
             settings.url,
             socket_timeout=answers_seconds,
             socket_connect_timeout=TIMEOUT_SECONDS,
-            max_connections=1,
+            max_connections=connections,
             **options,
         )
     except ValueError as error:

@@ -144,6 +144,18 @@ def judge_redis(url: str, *, problem: str | None) -> Finding:
     return Finding("redis", "failed", f"{url}: {problem}", "correct HEADRACE_REDIS_URL and HEADRACE_REDIS_PASSWORD")
 
 
+def judge_accounts(database: str | None, *, problem: str | None, is_current: bool) -> Finding:
+    """Judge the database of the accounts; None for one that is not used."""
+    if database is None:
+        return Finding("accounts", "ok", "off")
+    if problem is not None:
+        return Finding("accounts", "failed", f"{database}: {problem}", "correct HEADRACE_ACCOUNTS_DATABASE_…")
+    if not is_current:
+        detail = f"{database}: not at this version's tables yet; the next gateway that starts makes them"
+        return Finding("accounts", "warning", detail, "headrace accounts migrate")
+    return Finding("accounts", "ok", f"{database}: at this version's tables")
+
+
 def judge_gateway(url: str, *, status: int | None, body: str, port_is_free: bool) -> Finding:
     """Judge what is at the gateway's address: a gateway, nothing, or a stranger.
 

@@ -23,6 +23,7 @@ from headrace.apps.cli.nodes import find_services
 from headrace.apps.cli.nodes.probes import get_status
 from headrace.apps.cli.stack.plan import ANY_ADDRESS
 from headrace.process.config import CONFIG_VARIABLE, DEFAULT_NAME, read_settings
+from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import GatewaySettings, Settings, SettingsError
 
 TIMEOUT_SECONDS = 3.0
@@ -64,8 +65,9 @@ def examine(config: str | None, environ: Mapping[str, str]) -> Generator[Finding
     yield findings.judge_broker(_without_password(settings.broker.url), problem=broker_problem)
     redis_problem = find_redis_problem(settings.redis) if settings.redis.url else None
     yield findings.judge_redis(_without_password(settings.redis.url), problem=redis_problem)
+    yield _examine_accounts(settings)
     yield _examine_gateway(settings.gateway)
-    yield _examine_exposure(settings.gateway)
+    yield _examine_exposure(settings)
 
 
 def _read(config: str | None, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
@@ -142,12 +144,29 @@ def _can_listen(settings: GatewaySettings) -> bool:
     return True
 
 
-def _examine_exposure(settings: GatewaySettings) -> Finding:
+def _examine_accounts(settings: Settings) -> Finding:
+    if not settings.accounts.enabled:
+        return findings.judge_accounts(None, problem=None, is_current=True)
+    # Imported here: it brings the database's libraries.
+    from headrace.accounts.database import read_address, read_status
+
+    try:
+        address = read_address(settings.accounts, settings.storage)
+    except ValueError as error:
+        return findings.judge_accounts("the accounts", problem=str(error), is_current=True)
+    try:
+        status = read_status(address)
+    except HeadraceError as error:
+        return findings.judge_accounts(address.shown, problem=error.message, is_current=True)
+    return findings.judge_accounts(address.shown, problem=None, is_current=status.is_current)
+
+
+def _examine_exposure(settings: Settings) -> Finding:
     # Imported here: it brings the HTTP stack.
     from headrace.apps.gateway.server import check_exposure
 
     try:
-        check_exposure(settings)
+        check_exposure(settings.gateway, has_accounts=settings.accounts.enabled)
     except SettingsError as error:
         return findings.judge_exposure(str(error))
     return findings.judge_exposure(None)

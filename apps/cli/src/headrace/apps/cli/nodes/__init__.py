@@ -1,4 +1,4 @@
-"""Private RabbitMQ and Redis nodes on this machine: how each is started, as plain values.
+"""Private RabbitMQ, Redis and PostgreSQL nodes on this machine: how each is started, as plain values.
 
 The stack hands these values to its supervisor, and the integration tests start them as their own children, so both run
 the same nodes. A node listens on loopback only, keeps everything below its own folder, and ends when its parent does.
@@ -6,8 +6,25 @@ the same nodes. A node listens on loopback only, keeps everything below its own 
 
 from headrace.apps.cli.nodes.base import NodeFile, NodeProcess, free_ports, prepare
 from headrace.apps.cli.nodes.executables import MissingServiceError, Service, Services, find_services
-from headrace.apps.cli.nodes.launch import NodeStartError, RunningNode, running_rabbitmq, running_redis, wait_until
-from headrace.apps.cli.nodes.probes import AmqpProbe, EpmdProbe, HttpProbe, LogProbe, Probe, RedisProbe, answers
+from headrace.apps.cli.nodes.launch import (
+    NodeStartError,
+    RunningNode,
+    running_postgresql,
+    running_rabbitmq,
+    running_redis,
+    wait_until,
+)
+from headrace.apps.cli.nodes.postgresql import PostgresqlNode
+from headrace.apps.cli.nodes.probes import (
+    AmqpProbe,
+    EpmdProbe,
+    HttpProbe,
+    LogProbe,
+    PostgresqlProbe,
+    Probe,
+    RedisProbe,
+    answers,
+)
 from headrace.apps.cli.nodes.rabbitmq import RabbitMqNode
 from headrace.apps.cli.nodes.redis import RedisNode
 
@@ -20,6 +37,8 @@ __all__ = [
     "NodeFile",
     "NodeProcess",
     "NodeStartError",
+    "PostgresqlNode",
+    "PostgresqlProbe",
     "Probe",
     "RabbitMqNode",
     "RedisNode",
@@ -31,6 +50,7 @@ __all__ = [
     "find_services",
     "free_ports",
     "prepare",
+    "running_postgresql",
     "running_rabbitmq",
     "running_redis",
     "wait_until",

@@ -7,6 +7,7 @@ lives as long as they should.
 
 import functools
 import shutil
+import signal
 import socket
 import subprocess
 from contextlib import ExitStack
@@ -35,7 +36,8 @@ class NodeProcess(Struct, frozen=True, kw_only=True):
         folder: its working folder.
         files: what to write first.
         probe: how it answers when it is ready.
-        stop_seconds: how long it may take to stop after SIGTERM.
+        stop_seconds: how long it may take to stop after `stop_signal`.
+        stop_signal: what asks it to stop.
     """
 
     name: str
@@ -45,6 +47,7 @@ class NodeProcess(Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
     files: tuple[NodeFile, ...] = ()
     stop_seconds: float = 10.0
+    stop_signal: signal.Signals = signal.SIGTERM
 
 
 @functools.cache

@@ -19,8 +19,10 @@ RABBITMQ_FOLDERS = (
     "/usr/local/opt/rabbitmq/sbin",
 )
 ERLANG_FOLDERS = ("/opt/homebrew/bin", "/usr/local/bin", "/usr/lib/erlang/bin", "/usr/local/lib/erlang/bin")
+POSTGRESQL_ROOTS = ("/usr/lib/postgresql", "/opt/homebrew/opt", "/usr/local/opt")
 REDIS_NAMES = ("redis-server", "valkey-server")
 HOW_TO_INSTALL = "just services"
+HOW_TO_INSTALL_ALL = "just test-services"
 
 
 class MissingServiceError(RuntimeError):
@@ -40,10 +42,11 @@ class Services(Struct, frozen=True):
     rabbitmq: Service | None
     epmd: str | None
     redis: Service | None
+    postgresql: tuple[str, str] | None = None
 
     @property
     def missing(self) -> list[str]:
-        """Names of what is not there."""
+        """Names of what the stack needs and is not there."""
         found = {"rabbitmq-server": self.rabbitmq, "epmd (Erlang)": self.epmd, "redis-server": self.redis}
         return [name for name, value in found.items() if value is None]
 
@@ -67,15 +70,26 @@ class Services(Struct, frozen=True):
             raise MissingServiceError(f"Redis is not installed on this machine; type: {HOW_TO_INSTALL}")
         return self.redis.path
 
+    def need_postgresql(self) -> tuple[str, str]:
+        """Return the programs of a PostgreSQL node: initdb and the server.
+
+        Raises:
+            MissingServiceError: they are not there.
+        """
+        if self.postgresql is None:
+            raise MissingServiceError(f"PostgreSQL is not installed on this machine; type: {HOW_TO_INSTALL_ALL}")
+        return self.postgresql
+
 
 def find_services() -> Services:
-    """Look for RabbitMQ, Erlang's port mapper and Redis (or Valkey)."""
+    """Look for RabbitMQ, Erlang's port mapper, Redis (or Valkey) and PostgreSQL."""
     rabbitmq = _first("rabbitmq-server", [*(Path(folder) for folder in RABBITMQ_FOLDERS), None])
     redis = next((found for name in REDIS_NAMES if (found := shutil.which(name))), None)
     return Services(
         rabbitmq=Service(rabbitmq, _rabbitmq_version(Path(rabbitmq))) if rabbitmq else None,
         epmd=_first("epmd", [None, *(Path(folder) for folder in ERLANG_FOLDERS), *_erts_folders()]),
         redis=Service(redis, _redis_version(redis)) if redis else None,
+        postgresql=_find_postgresql(),
     )
 
 
@@ -85,6 +99,21 @@ def _first(name: str, folders: Iterable[Path | None]) -> str | None:
         if found := shutil.which(name if folder is None else str(folder / name)):
             return found
     return None
+
+
+def _find_postgresql() -> tuple[str, str] | None:
+    """Return initdb and the server, of one version: PATH first, then the newest that a package has put aside."""
+    roots = [Path(root) for root in POSTGRESQL_ROOTS]
+    aside = [folder for root in roots for folder in [*root.glob("[0-9]*/bin"), *root.glob("postgresql*/bin")]]
+    for folder in [None, *sorted(aside, key=_numbers_in, reverse=True)]:
+        found = [_first(name, [folder]) for name in ("initdb", "postgres")]
+        if found[0] and found[1]:
+            return found[0], found[1]
+    return None
+
+
+def _numbers_in(path: Path) -> list[int]:
+    return [int(number) for number in re.findall(r"\d+", str(path))]
 
 
 def _erts_folders() -> list[Path]:

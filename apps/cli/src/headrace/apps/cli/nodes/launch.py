@@ -3,8 +3,9 @@
 Synchronous on purpose, and to be used from the main thread: a node ends with the thread that started it.
 """
 
-import signal
+import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -13,6 +14,7 @@ from pathlib import Path
 from headrace.apps.cli.environment import read_environment, without_foreign_nodes
 from headrace.apps.cli.nodes.base import NodeProcess, free_ports, prepare
 from headrace.apps.cli.nodes.executables import find_services
+from headrace.apps.cli.nodes.postgresql import PostgresqlNode, give_to_node_user
 from headrace.apps.cli.nodes.probes import answers
 from headrace.apps.cli.nodes.rabbitmq import RabbitMqNode
 from headrace.apps.cli.nodes.redis import RedisNode
@@ -85,7 +87,7 @@ class RunningNode:
         """End it in order, and by force when that takes too long."""
         if self._child is None:
             return
-        self._child.send_signal(signal.SIGTERM)
+        self._child.send_signal(self.process.stop_signal)
         try:
             self._child.wait(self.process.stop_seconds)
         except subprocess.TimeoutExpired:
@@ -133,3 +135,22 @@ def running_redis(folder: Path) -> Generator[tuple[RedisNode, RunningNode]]:
     node = RedisNode(folder=folder, port=free_ports(1)[0])
     with running(node.processes(find_services())) as processes:
         yield node, processes[-1]
+
+
+@contextmanager
+def running_postgresql() -> Generator[tuple[PostgresqlNode, RunningNode]]:
+    """Run a PostgreSQL node on a free port: yields its address, and its process to stop or start again.
+
+    It has a folder of its own in the system's temporary one, which is removed at the end: the folders of a test run are
+    closed to the user that it runs as.
+    """
+    services = find_services()
+    services.need_postgresql()
+    folder = Path(tempfile.mkdtemp(prefix="headrace-postgresql-"))
+    try:
+        give_to_node_user(folder)
+        node = PostgresqlNode(folder=folder, port=free_ports(1)[0])
+        with running(node.processes(services)) as processes:
+            yield node, processes[-1]
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

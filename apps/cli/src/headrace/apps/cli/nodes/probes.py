@@ -18,6 +18,8 @@ LOOPBACK = "127.0.0.1"
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 AMQP_METHOD_FRAME = 1
 CONNECTION_START = (10, 10)
+# Its own length, version 3.0, and a user whom nobody needs to know.
+POSTGRESQL_LOGIN = b"\x00\x00\x00\x14\x00\x03\x00\x00user\x00probe\x00\x00\x00"
 EPMD_NAMES_REQUEST = b"\x00\x01n"
 
 
@@ -30,6 +32,13 @@ class AmqpProbe(Struct, frozen=True, tag="amqp"):
 
 class RedisProbe(Struct, frozen=True, tag="redis"):
     """Ready when PING is answered; a server that wants a password first answers too."""
+
+    port: int
+    host: str = LOOPBACK
+
+
+class PostgresqlProbe(Struct, frozen=True, tag="postgresql"):
+    """Ready when a login is answered with a question for the password: while it starts, it answers with an error."""
 
     port: int
     host: str = LOOPBACK
@@ -56,7 +65,7 @@ class LogProbe(Struct, frozen=True, tag="log"):
     offset: int = 0
 
 
-Probe = AmqpProbe | RedisProbe | EpmdProbe | HttpProbe | LogProbe
+Probe = AmqpProbe | RedisProbe | PostgresqlProbe | EpmdProbe | HttpProbe | LogProbe
 
 
 def answers(probe: Probe, *, timeout_seconds: float = 1.0) -> bool:
@@ -73,6 +82,8 @@ def _ask(probe: Probe, timeout_seconds: float) -> bool:
             return _exchange(probe.host, probe.port, AMQP_HEADER, 11, timeout_seconds, _is_connection_start)
         case RedisProbe():
             return _exchange(probe.host, probe.port, b"PING\r\n", 5, timeout_seconds, _is_pong)
+        case PostgresqlProbe():
+            return _exchange(probe.host, probe.port, POSTGRESQL_LOGIN, 1, timeout_seconds, _is_password_question)
         case EpmdProbe():
             return _exchange(probe.host, probe.port, EPMD_NAMES_REQUEST, 4, timeout_seconds, _is_any(probe.port))
         case HttpProbe():
@@ -120,6 +131,10 @@ def _is_connection_start(answer: bytes) -> bool:
 
 def _is_pong(answer: bytes) -> bool:
     return answer in (b"+PONG", b"-NOAU")
+
+
+def _is_password_question(answer: bytes) -> bool:
+    return answer == b"R"
 
 
 def _is_any(port: int) -> Callable[[bytes], bool]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from headrace.apps.cli.nodes import AmqpProbe, EpmdProbe, HttpProbe, LogProbe, NodeProcess, RedisProbe
+from headrace.apps.cli.nodes import AmqpProbe, EpmdProbe, HttpProbe, LogProbe, NodeProcess, PostgresqlProbe, RedisProbe
 from headrace.apps.cli.stack.plan import StackPlan
 from headrace.apps.cli.stack.supervisor_client import Exited, GaveUp, Started, SupervisorFact
 
@@ -82,6 +82,8 @@ def _address(process: NodeProcess) -> str:
             return f"amqp://127.0.0.1:{port}"
         case RedisProbe(port=port):
             return f"redis://127.0.0.1:{port}"
+        case PostgresqlProbe(port=port):
+            return f"postgresql://127.0.0.1:{port}"
         case EpmdProbe(port=port):
             return f"127.0.0.1:{port}"
         case HttpProbe(url=url):

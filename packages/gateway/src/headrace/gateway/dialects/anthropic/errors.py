@@ -1,11 +1,14 @@
 """Errors in Anthropic's shape, with its words."""
 
 import re
+import time
 
 import msgspec
 
 from headrace.gateway.dialects.anthropic.answers import AnthropicErrorBody, AnthropicErrorDetail
 from headrace.gateway.failure import Failure
+from headrace.gateway.rate_limits import anthropic_headers
+from headrace.schema.caller import RateLimits
 
 OVERLOADED_STATUS = 529
 """What Anthropic answers where HTTP has 503."""
@@ -44,6 +47,10 @@ class AnthropicDialect:
     def status_of(self, failure: Failure) -> int:
         """Return the HTTP status of an error answer."""
         return to_status(failure)
+
+    def rate_limit_headers(self, limits: RateLimits) -> dict[str, str]:
+        """Return Anthropic's headers of rate limits."""
+        return anthropic_headers(limits, now=time.time())
 
 
 def to_status(failure: Failure) -> int:

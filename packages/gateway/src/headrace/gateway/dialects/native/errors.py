@@ -4,6 +4,8 @@ import msgspec
 
 from headrace.gateway.dialects.native.wire import ErrorBody, ErrorDetail
 from headrace.gateway.failure import Failure
+from headrace.gateway.rate_limits import openai_headers
+from headrace.schema.caller import RateLimits
 
 
 class NativeDialect:
@@ -18,6 +20,10 @@ class NativeDialect:
     def status_of(self, failure: Failure) -> int:
         """Return the HTTP status of an error answer."""
         return failure.status
+
+    def rate_limit_headers(self, limits: RateLimits) -> dict[str, str]:
+        """Return the headers of rate limits, which are OpenAI's: most clients that read any read those."""
+        return openai_headers(limits)
 
 
 def to_detail(failure: Failure) -> ErrorDetail:

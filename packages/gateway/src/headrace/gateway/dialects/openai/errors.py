@@ -7,6 +7,8 @@ import msgspec
 
 from headrace.gateway.dialects.openai.wire import OpenAIErrorBody, OpenAIErrorDetail
 from headrace.gateway.failure import Failure
+from headrace.gateway.rate_limits import openai_headers
+from headrace.schema.caller import RateLimits
 from headrace.schema.errors import ErrorCode
 
 _CODES: dict[str, str | None] = {
@@ -77,6 +79,10 @@ class OpenAIDialect:
     def status_of(self, failure: Failure) -> int:
         """Return the HTTP status of an error answer."""
         return failure.status
+
+    def rate_limit_headers(self, limits: RateLimits) -> dict[str, str]:
+        """Return OpenAI's headers of rate limits."""
+        return openai_headers(limits)
 
 
 def to_body(failure: Failure, name_field: Callable[[str], str | None] = to_param) -> OpenAIErrorBody:

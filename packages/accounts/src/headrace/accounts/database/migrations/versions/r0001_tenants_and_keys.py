@@ -20,6 +20,7 @@ def _make_tenants() -> None:
         sa.Column("name", sa.String(128), nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("disabled_at", sa.BigInteger),
+        sa.Column("rights", sa.Text, nullable=False),
         sa.Column("limits", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_tenants"),
         sa.UniqueConstraint("name", name="uq_tenants_name"),

@@ -67,5 +67,5 @@ class KeptAnswer(GenerationResponse):
     async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Keep the response, and send it."""
         await self._keeper.keep(self._fold.ended)
-        answer = ASGIResponse(body=encode_ended(self._fold), media_type=_MEDIA_TYPE, headers=self.answer_headers())
+        answer = ASGIResponse(body=encode_ended(self._fold), media_type=_MEDIA_TYPE, headers=self.answer_headers)
         await answer(scope, receive, send)

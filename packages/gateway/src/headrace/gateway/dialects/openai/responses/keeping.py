@@ -31,6 +31,7 @@ class Keeper:
         history: what was said up to the previous response.
         items: what the response answers to.
         response_id: its id.
+        tenant_id: whose it is.
     """
 
     def __init__(
@@ -40,14 +41,21 @@ class Keeper:
         history: Sequence[ConversationItem],
         items: Sequence[ConversationItem],
         response_id: str,
+        tenant_id: str,
     ) -> None:
         self._store = store
+        self._tenant_id = tenant_id
         named = (name_item(item, response_id=response_id, index=i) for i, item in enumerate(items))
         self._items = b"" if store is None else msgspec.json.encode((*history, *named))
 
     def to_record(self, response: ResponseObject) -> StoredResponse:
         """Return the record of the response."""
-        return StoredResponse(id=response.id, response=msgspec.json.encode(response), items=self._items)
+        return StoredResponse(
+            id=response.id,
+            response=msgspec.json.encode(response),
+            items=self._items,
+            tenant_id=self._tenant_id,
+        )
 
     async def keep(self, response: ResponseObject | None) -> None:
         """Keep the response. A store that fails must not take the answer with it."""

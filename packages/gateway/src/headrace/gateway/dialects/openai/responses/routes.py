@@ -8,6 +8,7 @@ from litestar.response.base import ASGIResponse
 
 from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.call import Call
+from headrace.gateway.callers import caller_of
 from headrace.gateway.costly import read_body_aside
 from headrace.gateway.desk import REQUEST_ID_STATE, Desk
 from headrace.gateway.dialects.base import ParsedCall
@@ -52,14 +53,15 @@ class ResponsesDesk:
             CallFailedError: a background call is not accepted.
         """
         body = await read_body_aside(await self._desk.read(http), self._reader.read)
-        history = await self.shelf.read_history(body.previous_response_id)
-        items = await self.shelf.resolve(_items_of(body))
+        tenant_id = caller_of(http).tenant_id
+        history = await self.shelf.read_history(body.previous_response_id, tenant_id)
+        items = await self.shelf.resolve(_items_of(body), tenant_id)
         request = to_request(body, history=history, items=items)
         rendering = ResponseRendering(http.scope["state"][REQUEST_ID_STATE], body=body)
         parsed = ParsedCall(request=request, rendering=lambda _: rendering, stream=body.stream is True)
         call = self._desk.open_call(http, dialect=self._dialect, parsed=parsed)
         store = self.shelf.store if body.is_kept else None
-        keeper = Keeper(store, history=history, items=items, response_id=rendering.created.id)
+        keeper = Keeper(store, history=history, items=items, response_id=rendering.created.id, tenant_id=tenant_id)
         if body.background:
             return await self._start(call, rendering, keeper)
         answer = KeptStream if body.stream else KeptAnswer
@@ -97,21 +99,21 @@ def make_responses_routes(desk: Desk) -> list[HTTPRouteHandler]:
     async def retrieve_response(request: HttpRequest, response_id: FromPath[str]) -> Response[bytes]:
         if (stream := request.query_params.get("stream", "false")) != "false":
             raise unsupported_value("stream", stream, ("false",))
-        return _show(await shelf.find(response_id))
+        return _show(await shelf.find(response_id, caller_of(request).tenant_id))
 
     @delete("/v1/responses/{response_id:str}", status_code=200)
-    async def delete_response(response_id: FromPath[str]) -> Response[DeletedResponse]:
-        await shelf.delete(response_id)
+    async def delete_response(request: HttpRequest, response_id: FromPath[str]) -> Response[DeletedResponse]:
+        await shelf.delete(response_id, caller_of(request).tenant_id)
         return Response(DeletedResponse(id=response_id))
 
     @post("/v1/responses/{response_id:str}/cancel", status_code=200)
-    async def cancel_response(response_id: FromPath[str]) -> Response[bytes]:
-        return _show(await shelf.cancel(response_id))
+    async def cancel_response(request: HttpRequest, response_id: FromPath[str]) -> Response[bytes]:
+        return _show(await shelf.cancel(response_id, caller_of(request).tenant_id))
 
     @get("/v1/responses/{response_id:str}/input_items")
     async def list_input_items(request: HttpRequest, response_id: FromPath[str]) -> Response[bytes]:
         query = read_page_query({name: str(value) for name, value in request.query_params.items()})
-        page = to_page(read_items(await shelf.find(response_id)), query)
+        page = to_page(read_items(await shelf.find(response_id, caller_of(request).tenant_id)), query)
         return Response(msgspec.json.encode(page), media_type=_MEDIA_TYPE)
 
     return [create_response, retrieve_response, delete_response, cancel_response, list_input_items]

@@ -19,7 +19,7 @@ _CONTINUABLE = ("completed", "incomplete")
 
 
 class Shelf:
-    """Finds responses and what they refer to.
+    """Finds responses and what they refer to, each for one tenant: those of others are not there.
 
     Args:
         store: those that have ended.
@@ -30,42 +30,42 @@ class Shelf:
         self.store = store
         self._runs = runs
 
-    async def find(self, response_id: str) -> StoredResponse:
+    async def find(self, response_id: str, tenant_id: str) -> StoredResponse:
         """Return a response.
 
         Raises:
             HeadraceError: `not_found`.
         """
-        # Before the store: a run that ends puts its response there before it is gone from here.
-        record = self._runs.find(response_id) or await self.store.get(response_id)
+        record = await self._look(response_id, tenant_id)
         if record is None:
             raise unknown_response(response_id)
         return record
 
-    async def delete(self, response_id: str) -> None:
+    async def delete(self, response_id: str, tenant_id: str) -> None:
         """Forget a response; one that runs is cancelled first.
 
         Raises:
             HeadraceError: `not_found`.
         """
+        await self.find(response_id, tenant_id)
         ran = await self._runs.cancel(response_id)
         if not await self.store.delete(response_id) and not ran:
             raise unknown_response(response_id)
 
-    async def cancel(self, response_id: str) -> StoredResponse:
+    async def cancel(self, response_id: str, tenant_id: str) -> StoredResponse:
         """Cancel a response that runs in the background; one that has ended stays as it is.
 
         Raises:
             HeadraceError: `not_found`, or its client waits for it.
         """
-        record = await self.find(response_id)
+        record = await self.find(response_id, tenant_id)
         if not read_response(record).background:
             raise not_in_background()
         if await self._runs.cancel(response_id):
             return await self.store.get(response_id) or record
         return record
 
-    async def read_history(self, previous_id: str | None) -> tuple[ConversationItem, ...]:
+    async def read_history(self, previous_id: str | None, tenant_id: str) -> tuple[ConversationItem, ...]:
         """Return all that was said up to the end of a response.
 
         Raises:
@@ -73,26 +73,33 @@ class Shelf:
         """
         if previous_id is None:
             return ()
-        record = self._runs.find(previous_id) or await self.store.get(previous_id)
+        record = await self._look(previous_id, tenant_id)
         if record is None:
             raise unknown_previous(previous_id)
         if read_response(record).status not in _CONTINUABLE:
             raise unfinished_previous(previous_id)
         return read_conversation(record)
 
-    async def resolve(self, items: Sequence[InputItem]) -> tuple[ConversationItem, ...]:
+    async def resolve(self, items: Sequence[InputItem], tenant_id: str) -> tuple[ConversationItem, ...]:
         """Return the items of an input, with those that are referred to in the place of the references.
 
         Raises:
             HeadraceError: `not_found`: an item is not kept.
         """
-        return tuple([await self._find_item(item.id) if isinstance(item, ItemReference) else item for item in items])
+        return tuple(
+            [await self._find_item(item.id, tenant_id) if isinstance(item, ItemReference) else item for item in items]
+        )
 
-    async def _find_item(self, item_id: str) -> ConversationItem:
+    async def _find_item(self, item_id: str, tenant_id: str) -> ConversationItem:
         response_id = response_of_item(item_id)
-        record = None if response_id is None else await self.store.get(response_id)
+        record = None if response_id is None else await self._look(response_id, tenant_id)
         said = () if record is None else read_conversation(record)
         found = next((item for item in said if item.id == item_id), None)
         if found is None:
             raise unknown_item(item_id)
         return found
+
+    async def _look(self, response_id: str, tenant_id: str) -> StoredResponse | None:
+        # The runs before the store: one that ends puts its response there before it is gone from here.
+        record = self._runs.find(response_id) or await self.store.get(response_id)
+        return record if record is not None and record.tenant_id == tenant_id else None

@@ -18,11 +18,13 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
         id: its id.
         response: the response, JSON.
         items: the whole conversation that it answers to, JSON, its own input last.
+        tenant_id: whose it is; nobody else is told of it.
     """
 
     id: str
     response: bytes
     items: bytes
+    tenant_id: str = ""
 
     @property
     def size_bytes(self) -> int:

@@ -1,0 +1,1 @@
+"""`headrace tenants`, `headrace keys` and `headrace accounts`: through the admin API, or on the database itself."""

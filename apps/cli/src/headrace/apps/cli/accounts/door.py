@@ -1,0 +1,94 @@
+"""The two ways in: the admin API of a gateway, or the database itself."""
+
+import asyncio
+import getpass
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+
+import httpx
+from msgspec import Struct
+
+from headrace.accounts.admin import AccountsAdmin
+from headrace.accounts.database import Database, DatabaseAddress
+from headrace.accounts.secrets import Pepper
+from headrace.accounts.store import StoreAdmin
+from headrace.apps.cli.accounts.client import ACTOR_HEADER, AdminClient
+from headrace.apps.gateway.accounts import open_database
+from headrace.process.config import read_settings
+from headrace.process.logs import set_up_log
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+TIMEOUT_SECONDS = 30.0
+
+
+class Door(Struct, frozen=True, kw_only=True):
+    """Which way in.
+
+    Attributes:
+        url: of a gateway; None for the usual one.
+        database: whether to go to the database itself.
+        config: the settings file.
+    """
+
+    url: str | None = None
+    database: bool = False
+    config: str | None = None
+
+
+Work = Callable[[AccountsAdmin], Awaitable[None]]
+
+
+def go_in(door: Door, environ: Mapping[str, str], work: Work) -> None:
+    """Do something with the accounts.
+
+    Args:
+        door: which way in.
+        environ: the environment.
+        work: what to do.
+
+    Raises:
+        SettingsError: the settings can't be used.
+        HeadraceError: it can't be done.
+        ValueError: a flag does not fit the others.
+    """
+    if door.database and door.url is not None:
+        raise ValueError("--url and --database are two ways to the same: give one of them")
+    settings = read_settings(config=door.config, environ=environ)
+    if door.database:
+        set_up_log(settings.log)
+        address, pepper = open_database(settings)
+        asyncio.run(_work_inside(address, pepper, work))
+    else:
+        key = settings.accounts.admin_key
+        asyncio.run(_work_outside(door.url or DEFAULT_URL, key.reveal() if key else None, work))
+
+
+async def _work_inside(address: DatabaseAddress, pepper: Pepper, work: Work) -> None:
+    database = Database(address)
+    try:
+        await work(StoreAdmin(database, pepper, actor=f"cli:{find_user()}"))
+    finally:
+        await database.close()
+
+
+async def _work_outside(url: str, key: str | None, work: Work) -> None:
+    async with _open_client(url, key) as client:
+        await work(AdminClient(client))
+
+
+@asynccontextmanager
+async def _open_client(url: str, key: str | None) -> AsyncGenerator[httpx.AsyncClient]:
+    headers = {ACTOR_HEADER: find_user()}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    async with httpx.AsyncClient(base_url=url.rstrip("/"), headers=headers, timeout=TIMEOUT_SECONDS) as client:
+        yield client
+
+
+def find_user() -> str:
+    """Return who sits at the terminal, for the audit log."""
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"
+    return "".join(character for character in name if "!" <= character <= "~")[:64] or "unknown"

@@ -1,0 +1,48 @@
+"""From what was typed to a question for the ledger; the present is passed in."""
+
+from datetime import UTC, datetime, timedelta
+
+from headrace.accounts.ledger.report import DIMENSIONS, MAX_ROWS, Dimension, UsageQuery
+from headrace.accounts.quota.periods import bounds_of, month_of
+from headrace.apps.cli.accounts.typed import read_instant, read_seconds
+from headrace.apps.cli.usage.options import UsageOptions
+
+
+def to_query(options: UsageOptions, *, now: datetime) -> UsageQuery:
+    """Return what was asked for.
+
+    Raises:
+        ValueError: something of it can't be read.
+    """
+    since = _read_past(options.since, now)
+    until = _read_past(options.until, now)
+    start = round(bounds_of(month_of(now.timestamp()))[0]) if since is None else int(since.timestamp())
+    end = int(now.timestamp()) + 1 if until is None else int(until.timestamp())
+    if start >= end:
+        raise ValueError("--since must be before --until")
+    return UsageQuery(
+        start=start,
+        end=end,
+        group_by=_read_dimensions(options.by),
+        tenant_id=options.tenant,
+        key_id=options.key,
+        model=options.model,
+        limit=MAX_ROWS,
+    )
+
+
+def _read_past(text: str | None, now: datetime) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        return now - timedelta(seconds=read_seconds(text))
+    except ValueError:
+        return read_instant(text, now=now.astimezone(UTC))
+
+
+def _read_dimensions(text: str) -> tuple[Dimension, ...]:
+    known = {name: name for name in DIMENSIONS}
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if unknown := next((name for name in names if name not in known), None):
+        raise ValueError(f"--by takes some of {', '.join(DIMENSIONS)}, with commas, and not {unknown!r}")
+    return tuple(dict.fromkeys(known[name] for name in names))

@@ -1,0 +1,99 @@
+"""A `UsageReport` through a gateway: with the administrators' key all of it, with a tenant's key what is its own."""
+
+from typing import Any
+
+import httpx
+import msgspec
+
+from headrace.accounts.ledger.report import UsagePage, UsageQuery, UsageSum
+from headrace.apps.cli.accounts.client import ErrorBody
+from headrace.gateway.usage.wire import UsageBody
+from headrace.schema.errors import ErrorCode, HeadraceError
+
+OWN_PATH, ADMIN_PATH = "/v1/usage", "/admin/v1/usage"
+
+
+class UsageClient:
+    """Asks a gateway.
+
+    Args:
+        http: with the gateway's address and a key.
+        is_admin: whether the key is the administrators'.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, *, is_admin: bool) -> None:
+        self._http = http
+        self._path = ADMIN_PATH if is_admin else OWN_PATH
+        self.currency = ""
+
+    async def read(self, query: UsageQuery) -> UsagePage:
+        """Return sums; see `UsageReport`."""
+        given: dict[str, Any] = {
+            "start": query.start,
+            "end": query.end,
+            "group_by": ",".join(query.group_by),
+            "tenant": query.tenant_id,
+            "key": query.key_id,
+            "model": query.model,
+            "limit": query.limit,
+            "page": query.after,
+        }
+        parameters = {name: value for name, value in given.items() if value is not None}
+        try:
+            answer = await self._http.get(self._path, params=parameters)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            reason = str(error) or type(error).__name__
+            raise HeadraceError(
+                ErrorCode.ACCOUNTS_UNAVAILABLE, f"no gateway answers at {self._http.base_url}: {reason}"
+            ) from None
+        if answer.is_error:
+            raise _failure_of(answer)
+        return self._read(query, answer)
+
+    def _read(self, query: UsageQuery, answer: httpx.Response) -> UsagePage:
+        try:
+            body = msgspec.json.decode(answer.content, type=UsageBody)
+        except msgspec.DecodeError:
+            raise HeadraceError(
+                ErrorCode.ACCOUNTS_UNAVAILABLE, f"what answers at {self._http.base_url} is no gateway of this version"
+            ) from None
+        self.currency = body.currency
+        sums: list[UsageSum] = []
+        for bucket in body.data:
+            for each in bucket.results:
+                values: dict[str, str | int | None] = {
+                    "day": bucket.start_time,
+                    "tenant": each.project_id,
+                    "key": each.api_key_id,
+                    "model": each.model,
+                    "route": each.route,
+                    "outcome": each.outcome,
+                }
+                sums.append(
+                    UsageSum(
+                        group={name: value for name in query.group_by if (value := values[name]) is not None},
+                        requests=each.num_model_requests,
+                        input_tokens=each.input_tokens,
+                        output_tokens=each.output_tokens,
+                        cached_tokens=each.input_cached_tokens,
+                        reasoning_tokens=each.output_reasoning_tokens,
+                        cost_micros=each.cost_micros,
+                    )
+                )
+        return UsagePage(sums=tuple(sums), after=body.next_page)
+
+
+def _failure_of(answer: httpx.Response) -> HeadraceError:
+    if answer.status_code == 404:
+        return HeadraceError(ErrorCode.NOT_FOUND, "this gateway has no usage ledger: it needs accounts.enabled")
+    if answer.status_code == 401:
+        return HeadraceError(
+            ErrorCode.UNAUTHORIZED,
+            "the key is missing or wrong: set HEADRACE_ACCOUNTS_ADMIN_KEY for all usage, or HEADRACE_API_KEY to the "
+            "key of a tenant for its own",
+        )
+    try:
+        message = msgspec.json.decode(answer.content, type=ErrorBody).error.message
+    except msgspec.DecodeError:
+        message = f"what answers at {answer.request.url.host} says {answer.status_code}"
+    return HeadraceError(ErrorCode.INVALID_REQUEST, message)

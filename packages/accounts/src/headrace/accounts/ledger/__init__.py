@@ -1,0 +1,1 @@
+"""The usage ledger: one row for each generation, whatever happens to the process that ran it."""

@@ -1,0 +1,103 @@
+"""`headrace usage`: what is typed, what is asked, what is printed."""
+
+import asyncio
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+import pytest
+from msgspec import structs
+
+from headrace.accounts.database import Database, read_address
+from headrace.accounts.ledger.report import UsageQuery
+from headrace.accounts.ledger.store import DatabaseUsageStore
+from headrace.apps.cli.accounts.door import Door
+from headrace.apps.cli.usage.asking import to_query
+from headrace.apps.cli.usage.options import UsageOptions
+from headrace.apps.cli.usage.run import show_usage
+from headrace.apps.gateway.accounts import open_database
+from headrace.schema.settings import AccountsSettings, Settings, StorageSettings
+from tests.contract.accounts.test_usage import DAY, START, make_row
+
+NOW = datetime.fromtimestamp(START + 10 * DAY, UTC)
+OPTIONS = UsageOptions(
+    by="model",
+    since=None,
+    until=None,
+    tenant=None,
+    key=None,
+    model=None,
+    as_json=False,
+    as_csv=False,
+    door=Door(database=True),
+)
+
+
+def typed(**options: object) -> UsageOptions:
+    return structs.replace(OPTIONS, **options)
+
+
+def test_times_and_groups() -> None:
+    assert to_query(typed(by="model, key"), now=NOW) == UsageQuery(
+        start=START, end=START + 10 * DAY + 1, group_by=("model", "key"), limit=1000
+    )
+    week = to_query(typed(since="7d", until="1d"), now=NOW)
+    assert (week.start, week.end) == (START + 3 * DAY, START + 9 * DAY)
+    dates = to_query(typed(since="2025-11-02", until="2025-11-03"), now=NOW)
+    assert (dates.start, dates.end) == (START + DAY, START + 2 * DAY)
+
+
+@pytest.mark.parametrize("options", [{"by": "colour"}, {"since": "soon"}, {"since": "1d", "until": "2d"}])
+def test_what_can_not_be_read(options: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match=r"--by|no time|--since"):
+        to_query(typed(**options), now=NOW)
+
+
+@pytest.fixture
+def environ(tmp_path: Path) -> dict[str, str]:
+    folder = str(tmp_path / "state")
+    settings = Settings(accounts=AccountsSettings(enabled=True), storage=StorageSettings(folder=folder))
+    open_database(settings)
+
+    async def fill() -> None:
+        database = Database(read_address(settings.accounts, settings.storage))
+        rows = [make_row(START + number, model=f"m{number % 2}", cost_micros=1_500_000) for number in range(3)]
+        await DatabaseUsageStore(database).insert(rows)
+        await database.close()
+
+    asyncio.run(fill())
+    return {"HEADRACE_STORAGE_FOLDER": folder, "HEADRACE_ACCOUNTS_ENABLED": "true"}
+
+
+def test_a_table_for_people(environ: dict[str, str]) -> None:
+    lines = show_usage(OPTIONS, environ, now=NOW).splitlines()
+    assert [line.split() for line in lines] == [
+        ["MODEL", "REQUESTS", "INPUT", "OUTPUT", "CACHED", "COST", "USD"],
+        ["m0", "2", "20", "10", "4", "3.000000"],
+        ["m1", "1", "10", "5", "2", "1.500000"],
+        ["total", "3", "30", "15", "6", "4.500000"],
+    ]
+    assert show_usage(typed(model="none"), environ, now=NOW) == "Nothing was used.\n"
+
+
+def test_lines_and_json(environ: dict[str, str]) -> None:
+    lines = show_usage(typed(as_csv=True, by="day"), environ, now=NOW).splitlines()
+    assert lines == [
+        "day,requests,input_tokens,output_tokens,cached_tokens,reasoning_tokens,cost_micros",
+        "2025-11-01,3,30,15,6,3,4500000",
+    ]
+    shown = msgspec.json.decode(show_usage(typed(as_json=True), environ, now=NOW))
+    assert [(each["group"], each["requests"]) for each in shown] == [({"model": "m0"}, 2), ({"model": "m1"}, 1)]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"as_json": True, "as_csv": True}, "--csv"),
+        ({"door": Door(database=True, url="http://x")}, "--url"),
+        ({"door": Door(), "tenant": "t"}, "--tenant"),
+    ],
+)
+def test_what_does_not_go_together(environ: dict[str, str], options: dict[str, object], problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        show_usage(typed(**options), environ, now=NOW)
