@@ -1,4 +1,4 @@
-"""Opens the database of the accounts, for the gateway and for the command line, which needs nothing else of a gateway."""
+"""Opens the database of the accounts, for the gateway, and for the command line, which needs nothing else of one."""
 
 from headrace.accounts.database import DatabaseAddress, migrate_database, read_address
 from headrace.accounts.pepper import read_pepper

@@ -29,6 +29,9 @@ def open_client(settings: RedisSettings, *, answers_seconds: float | None = TIME
             socket_timeout=answers_seconds,
             socket_connect_timeout=TIMEOUT_SECONDS,
             max_connections=1,
+            # Else the version of the library is read from the disk at every connect, on the event loop.
+            lib_name=None,
+            lib_version=None,
             **options,
         )
     except ValueError as error:
