@@ -42,7 +42,8 @@ async def postgresql_settings(node: PostgresqlNode) -> AsyncGenerator[AccountsSe
 
 
 async def _run(node: PostgresqlNode, statement: str) -> None:
-    connection: Any = await asyncpg.connect(  # pyright: ignore[reportUnknownMemberType]
+    connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    connection: Any = await connect(
         host="127.0.0.1", port=node.port, user=node.username, password=node.password, database=node.database
     )
     try:

@@ -30,8 +30,7 @@ def open_client(settings: RedisSettings, *, answers_seconds: float | None = TIME
             socket_connect_timeout=TIMEOUT_SECONDS,
             max_connections=1,
             # Else the version of the library is read from the disk at every connect, on the event loop.
-            lib_name=None,
-            lib_version=None,
+            driver_info=None,
             **options,
         )
     except ValueError as error:
