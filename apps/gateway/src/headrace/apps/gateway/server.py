@@ -28,7 +28,7 @@ SECURITY_HEADERS = [
 ]
 
 
-def check_exposure(settings: GatewaySettings, *, has_accounts: bool) -> None:
+def check_exposure(settings: GatewaySettings, *, has_accounts: bool = False) -> None:
     """Refuse to listen beyond loopback without a key, or with a certificate that can't be used.
 
     Args:
