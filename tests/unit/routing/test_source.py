@@ -168,6 +168,15 @@ async def test_a_refusal_goes_to_the_next_and_the_pause_that_was_asked_for_is_ke
         ]
 
 
+async def test_a_refusal_without_a_pause_sets_nobody_aside() -> None:
+    a = PlayedProvider("a", refuses(ErrorCode.PROVIDER_UNAVAILABLE, Fault.REFUSED))
+    async with routing(make_settings({"r": FIRST}), ScriptedSource(), a) as rig:
+        for _ in range(20):
+            await rig.ask("r")
+        assert len(a.calls) == 20
+        assert not rig.facts.turned
+
+
 async def test_a_breaker_opens_by_what_is_the_upstreams_fault_only() -> None:
     a = PlayedProvider("a", *[refuses(ErrorCode.INVALID_REQUEST, Fault.REQUEST)] * 9, ill())
     rules = BreakerRules(min_calls=2, ratio=0.1, open_seconds=60.0)

@@ -8,17 +8,7 @@ from headrace.gateway.routing.facts import RoutingObserver, TargetTurned
 from headrace.providers.base import Fault
 from headrace.schema.errors import ErrorCode
 
-PAUSE_SECONDS = 1.0
-"""Where a provider has no room and does not say for how long."""
 LONGEST_PAUSE_SECONDS = 300.0
-_BUSY = frozenset(
-    {
-        ErrorCode.RATE_LIMITED,
-        ErrorCode.QUOTA_EXCEEDED,
-        ErrorCode.OVERLOADED,
-        ErrorCode.PROVIDER_UNAVAILABLE,
-    }
-)
 
 
 class TargetHealth:
@@ -79,11 +69,10 @@ class TargetHealth:
                 self._breaker.give_up(is_probe=is_probe)
 
     def _pause(self, now: float, failure: TargetFailure) -> None:
-        seconds = failure.retry_after_seconds
-        if seconds is None and failure.code in _BUSY:
-            seconds = PAUSE_SECONDS
-        if seconds:
-            self._paused_until = now + min(seconds, LONGEST_PAUSE_SECONDS)
+        # Without a word for how long, it may be over at once: of our own limit of connections it is.
+        if failure.retry_after_seconds:
+            seconds = min(failure.retry_after_seconds, LONGEST_PAUSE_SECONDS)
+            self._paused_until = now + seconds
             fact = TargetTurned(target=self._target, state=BreakerState.OPEN, seconds=seconds, cause="refusal")
             self._tell(fact)
 
