@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -41,7 +42,8 @@ async def postgresql_settings(node: PostgresqlNode) -> AsyncGenerator[AccountsSe
 
 
 async def _run(node: PostgresqlNode, statement: str) -> None:
-    connection = await asyncpg.connect(
+    connect: Any = asyncpg.connect  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    connection: Any = await connect(
         host="127.0.0.1", port=node.port, user=node.username, password=node.password, database=node.database
     )
     try:

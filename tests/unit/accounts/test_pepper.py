@@ -18,8 +18,11 @@ def read(settings: AccountsSettings, folder: Path) -> Pepper:
 
 
 def test_it_is_made_once_and_only_its_owner_reads_it(tmp_path: Path) -> None:
+    def hash_one(_: int) -> bytes:
+        return read(AccountsSettings(), tmp_path).hash("key")
+
     with ThreadPoolExecutor(8) as pool:
-        made = list(pool.map(lambda _: read(AccountsSettings(), tmp_path).hash("key"), range(16)))
+        made = list(pool.map(hash_one, range(16)))
     assert len(set(made)) == 1
     assert [path.name for path in (tmp_path / "state").iterdir()] == [FILE]
     assert stat.S_IMODE((tmp_path / "state" / FILE).stat().st_mode) == 0o600

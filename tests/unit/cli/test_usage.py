@@ -15,7 +15,7 @@ from headrace.apps.cli.accounts.door import Door
 from headrace.apps.cli.usage.asking import to_query
 from headrace.apps.cli.usage.options import UsageOptions
 from headrace.apps.cli.usage.run import show_usage
-from headrace.apps.gateway.accounts import open_database
+from headrace.apps.gateway.accounts_database import open_database
 from headrace.schema.settings import AccountsSettings, Settings, StorageSettings
 from tests.contract.accounts.test_usage import DAY, START, make_row
 

@@ -2,14 +2,13 @@
 
 from dataclasses import dataclass
 
-from headrace.accounts.database import Database, DatabaseAddress, migrate_database, read_address
+from headrace.accounts.database import Database
 from headrace.accounts.directory import CachedDirectory, RedisAnnouncements
 from headrace.accounts.directory.lookup import DatabaseLookup
 from headrace.accounts.ledger.report import DatabaseUsageReport
-from headrace.accounts.pepper import read_pepper
-from headrace.accounts.secrets import Pepper
 from headrace.accounts.store import StoreAdmin
 from headrace.accounts.store.store import tell_nobody
+from headrace.apps.gateway.accounts_database import open_database
 from headrace.apps.gateway.metering import check_journal_folder
 from headrace.gateway.app import GatewayAccounts
 from headrace.schema.settings import Settings, SettingsError
@@ -87,22 +86,6 @@ def open_accounts(settings: Settings) -> Accounts | None:
     announce = tell_nobody if announcements is None else announcements.announce
     admin = StoreAdmin(database, pepper, actor=ACTOR, announce=announce)
     return Accounts(settings=settings, database=database, directory=directory, admin=admin, announcements=announcements)
-
-
-def open_database(settings: Settings) -> tuple[DatabaseAddress, Pepper]:
-    """Return where the database is, at this version's tables, and what its hashes are keyed with.
-
-    Raises:
-        SettingsError: a setting can't be used.
-        HeadraceError: `accounts_unavailable`: the database can't be reached or used.
-    """
-    try:
-        address = read_address(settings.accounts, settings.storage)
-        pepper = read_pepper(settings.accounts, settings.storage, address)
-    except ValueError as error:
-        raise SettingsError([str(error)]) from None
-    migrate_database(address)
-    return address, pepper
 
 
 def _open_announcements(settings: Settings) -> RedisAnnouncements | None:

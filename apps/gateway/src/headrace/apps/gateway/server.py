@@ -28,7 +28,7 @@ SECURITY_HEADERS = [
 ]
 
 
-def check_exposure(settings: GatewaySettings, *, has_accounts: bool) -> None:
+def check_exposure(settings: GatewaySettings, *, has_accounts: bool = False) -> None:
     """Refuse to listen beyond loopback without a key, or with a certificate that can't be used.
 
     Args:
@@ -88,7 +88,7 @@ def open_socket(settings: GatewaySettings) -> socket.socket:
         ) from None
 
 
-def guard_hosts(settings: GatewaySettings, *, has_accounts: bool) -> GatewaySettings:
+def guard_hosts(settings: GatewaySettings, *, has_accounts: bool = False) -> GatewaySettings:
     """Return the settings with the names of loopback as those that are answered, where no key is asked for."""
     if has_accounts or settings.api_key or settings.allowed_hosts or not _is_loopback(settings.host):
         return settings

@@ -32,6 +32,8 @@ def open_client(
             socket_timeout=answers_seconds,
             socket_connect_timeout=TIMEOUT_SECONDS,
             max_connections=connections,
+            # Else the version of the library is read from the disk at every connect, on the event loop.
+            driver_info=None,
             **options,
         )
     except ValueError as error:

@@ -9,13 +9,10 @@ import httpx
 from msgspec import Struct
 
 from headrace.accounts.admin import AccountsAdmin
-from headrace.accounts.database import Database, DatabaseAddress
-from headrace.accounts.secrets import Pepper
-from headrace.accounts.store import StoreAdmin
 from headrace.apps.cli.accounts.client import ACTOR_HEADER, AdminClient
-from headrace.apps.gateway.accounts import open_database
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
+from headrace.schema.settings import Settings
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
@@ -56,19 +53,28 @@ def go_in(door: Door, environ: Mapping[str, str], work: Work) -> None:
     settings = read_settings(config=door.config, environ=environ)
     if door.database:
         set_up_log(settings.log)
-        address, pepper = open_database(settings)
-        asyncio.run(_work_inside(address, pepper, work))
+        _go_inside(settings, work)
     else:
         key = settings.accounts.admin_key
         asyncio.run(_work_outside(door.url or DEFAULT_URL, key.reveal() if key else None, work))
 
 
-async def _work_inside(address: DatabaseAddress, pepper: Pepper, work: Work) -> None:
-    database = Database(address)
-    try:
-        await work(StoreAdmin(database, pepper, actor=f"cli:{find_user()}"))
-    finally:
-        await database.close()
+def _go_inside(settings: Settings, work: Work) -> None:
+    # Imported here: the other way needs no database.
+    from headrace.accounts.database import Database
+    from headrace.accounts.store import StoreAdmin
+    from headrace.apps.gateway.accounts_database import open_database
+
+    address, pepper = open_database(settings)
+
+    async def run() -> None:
+        database = Database(address)
+        try:
+            await work(StoreAdmin(database, pepper, actor=f"cli:{find_user()}"))
+        finally:
+            await database.close()
+
+    asyncio.run(run())
 
 
 async def _work_outside(url: str, key: str | None, work: Work) -> None:

@@ -17,7 +17,7 @@ from headrace.apps.cli.usage.asking import to_query
 from headrace.apps.cli.usage.client import UsageClient
 from headrace.apps.cli.usage.options import UsageOptions
 from headrace.apps.cli.usage.printing import print_csv, print_json, print_table
-from headrace.apps.gateway.accounts import open_database
+from headrace.apps.gateway.accounts_database import open_database
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.schema.errors import HeadraceError
