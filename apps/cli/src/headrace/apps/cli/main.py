@@ -164,7 +164,7 @@ def usage(
     database: given.DatabaseOption = False,
     config: given.ConfigOption = None,
 ) -> None:
-    """Show what was used: all of it with the admin key, a tenant's own with a key of its own in HEADRACE_API_KEY."""
+    """Show what was used: all with HEADRACE_ACCOUNTS_ADMIN_KEY, a tenant's own with its key in HEADRACE_API_KEY."""
     from headrace.apps.cli.accounts.door import Door
     from headrace.apps.cli.usage.options import UsageOptions
     from headrace.apps.cli.usage.run import run_usage

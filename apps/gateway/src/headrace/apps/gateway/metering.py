@@ -24,7 +24,7 @@ from headrace.accounts.prices import PriceTable
 from headrace.accounts.quota.base import QuotaStore
 from headrace.accounts.quota.fallback import FallbackQuotaStore
 from headrace.accounts.quota.memory import MemoryQuotaStore
-from headrace.accounts.quota.quota import Quota
+from headrace.accounts.quota.quota import RENEWALS_PER_LEASE, Quota
 from headrace.accounts.quota.redis import RedisQuotaStore
 from headrace.scheduler.base import GenerationSource
 from headrace.schema.settings import Settings, SettingsError
@@ -111,7 +111,9 @@ def build_metering(
         lease_seconds=metering.lease_seconds,
         observers=[observer],
     )
-    settling = Settling(quota, ledger, prices, observers=[observer])
+    settling = Settling(
+        quota, ledger, prices, observers=[observer], seen_seconds=metering.lease_seconds / RENEWALS_PER_LEASE
+    )
     parts = MeteringParts(limits=limits, quota=quota, ledger=ledger, prices=prices, settling=settling)
     source = MeteredSource(
         inner,
