@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from headrace.accounts.metrics import MeteringMetrics
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.worker.metrics import WorkerMetrics
@@ -24,6 +25,7 @@ def test_metrics(page: str) -> None:
     registry = CollectorRegistry()
     GatewayMetrics(registry)
     SchedulerMetrics(registry)
+    MeteringMetrics(registry)
     WorkerMetrics(registry)
     kinds = {metric.name: metric.type for metric in registry.collect()}
     rows = re.findall(r"^\| `(headrace_\w+)` \| (\w+) \|", page, re.MULTILINE)
