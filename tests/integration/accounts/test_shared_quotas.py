@@ -132,6 +132,6 @@ async def test_scripts_that_redis_has_forgotten_are_sent_again(redis_of_its_own:
     client = redis.asyncio.Redis.from_url(node.url)  # pyright: ignore[reportUnknownMemberType]
     for _ in range(3):
         assert (await store.look("t", "key:k")).running == 0
-        await client.script_flush()  # pyright: ignore[reportUnknownMemberType]
+        await client.script_flush()
     await client.aclose()
     await store.close()

@@ -120,7 +120,7 @@ class DatabaseUsageReport:
     async def read(self, query: UsageQuery) -> UsagePage:
         """Return sums; see `UsageReport`."""
         # The order that is shown, whatever order was asked for.
-        dimensions = tuple(each for each in DIMENSIONS if each in query.group_by)
+        dimensions: tuple[Dimension, ...] = tuple(each for each in DIMENSIONS if each in query.group_by)
         limit = min(query.limit, MAX_ROWS)
         async with self._database.reading() as connection:
             rows = (await connection.execute(_select(query, dimensions).limit(limit + 1))).all()

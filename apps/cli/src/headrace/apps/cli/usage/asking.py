@@ -41,7 +41,7 @@ def _read_past(text: str | None, now: datetime) -> datetime | None:
 
 
 def _read_dimensions(text: str) -> tuple[Dimension, ...]:
-    known = {name: name for name in DIMENSIONS}
+    known: dict[str, Dimension] = {name: name for name in DIMENSIONS}
     names = [name.strip() for name in text.split(",") if name.strip()]
     if unknown := next((name for name in names if name not in known), None):
         raise ValueError(f"--by takes some of {', '.join(DIMENSIONS)}, with commas, and not {unknown!r}")

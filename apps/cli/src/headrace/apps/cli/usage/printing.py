@@ -8,7 +8,7 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from headrace.accounts.ledger.report import DIMENSIONS, UsagePage, UsageQuery, UsageSum
+from headrace.accounts.ledger.report import DIMENSIONS, Dimension, UsagePage, UsageQuery, UsageSum
 from headrace.gateway.usage.render import to_csv
 
 MICROS = 1_000_000
@@ -29,7 +29,7 @@ def print_table(query: UsageQuery, sums: Sequence[UsageSum], *, currency: str, w
     """Return a table, with the total below where there is more than one line."""
     if not sums:
         return "Nothing was used.\n"
-    dimensions = [name for name in DIMENSIONS if name in query.group_by]
+    dimensions: list[Dimension] = [name for name in DIMENSIONS if name in query.group_by]
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=len(sums) > 1)
     totals = _numbers(_add(sums))
     for index, name in enumerate(dimensions):
@@ -43,7 +43,7 @@ def print_table(query: UsageQuery, sums: Sequence[UsageSum], *, currency: str, w
     return text.getvalue()
 
 
-def _show(name: str, value: str | int) -> str:
+def _show(name: Dimension, value: str | int) -> str:
     return datetime.fromtimestamp(int(value), UTC).date().isoformat() if name == "day" else str(value) or "-"
 
 
