@@ -189,6 +189,20 @@ async def test_nobody_takes_over_what_a_living_process_holds(rig: Rig, tmp_path:
     await rig.ledger.close()
 
 
+async def test_a_folder_that_is_taken_for_one_that_was_left_is_made_again(rig: Rig, tmp_path: Path) -> None:
+    taken = await asyncio.to_thread(JournalFolder.claim, tmp_path / rig.journal.name)
+    assert taken is not None
+    async with asyncio.TaskGroup() as group:
+        starting = group.create_task(rig.ledger.start())
+        await asyncio.sleep(0)
+        group.create_task(asyncio.to_thread(taken.dissolve))
+        await starting
+    rig.ledger.close_row(row := make_row())
+    await rig.flush()
+    assert row.request_id in rig.store.rows
+    await rig.ledger.close()
+
+
 async def test_what_can_not_be_written_yet_stays_where_it_was(rig: Rig, tmp_path: Path) -> None:
     await rig.ledger.start()
     await rig.ledger.open(make_opened("cut"))

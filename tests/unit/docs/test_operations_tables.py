@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry
 
+from headrace.accounts.metrics import MeteringMetrics
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.routing.metrics import RoutingMetrics
 from headrace.scheduler.metrics import SchedulerMetrics
@@ -26,6 +27,7 @@ def test_metrics(page: str) -> None:
     GatewayMetrics(registry)
     RoutingMetrics(registry)
     SchedulerMetrics(registry)
+    MeteringMetrics(registry)
     WorkerMetrics(registry)
     kinds = {metric.name: metric.type for metric in registry.collect()}
     rows = re.findall(r"^\| `(headrace_\w+)` \| (\w+) \|", page, re.MULTILINE)

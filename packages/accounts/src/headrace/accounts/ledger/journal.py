@@ -14,6 +14,7 @@ lives. A folder whose lock is free is what a dead process left; the first gatewa
 import asyncio
 import fcntl
 import os
+import time
 from collections.abc import Sequence
 from io import FileIO
 from pathlib import Path
@@ -28,6 +29,8 @@ from headrace.transport.tasks import TaskOwner
 
 SEGMENT_BYTES = 1024 * 1024
 LOCK_NAME = "lock"
+CLAIM_TRIES = 50
+CLAIM_PAUSE_SECONDS = 0.1
 _SUFFIX = ".jsonl"
 
 _encoder = msgspec.json.Encoder()
@@ -43,9 +46,12 @@ class JournalFolder:
 
     @classmethod
     def claim(cls, path: Path) -> "JournalFolder | None":
-        """Lock a folder, which is made if it is not there; None if another process holds it."""
+        """Lock a folder, which is made if it is not there; None if another process holds it, or is removing it."""
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (path / LOCK_NAME).open("ab")
+        try:
+            lock = (path / LOCK_NAME).open("ab")
+        except FileNotFoundError:
+            return None
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -196,10 +202,13 @@ class Journal:
         return self._folder
 
     def _claim(self) -> None:
-        folder = JournalFolder.claim(self.root / self.name)
-        if folder is None:
-            raise OSError(f"the journal {self.name} is used by another process")
-        self._folder = folder
+        # Another process that sees the new folder before it is locked takes it for one that was left, and removes it.
+        for _ in range(CLAIM_TRIES):
+            self._folder = JournalFolder.claim(self.root / self.name)
+            if self._folder is not None:
+                return
+            time.sleep(CLAIM_PAUSE_SECONDS)
+        raise OSError(f"the journal {self.name} is used by another process")
 
     def _end(self, folder: JournalFolder, *, remove: bool) -> None:
         if self._file is not None:

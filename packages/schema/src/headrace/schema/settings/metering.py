@@ -15,7 +15,7 @@ class MeteringSettings(Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         Seconds,
         Meta(
-            description="What a generation holds of its caller's limits is held on to six times in this time, and as "
+            description="What a generation holds of its caller's limits is renewed six times in this time, and as "
             "often the journal notes what it has used; when a gateway dies, its generations count as running so long."
         ),
     ] = 30.0

@@ -1,6 +1,7 @@
 """The settings as a table for people, written from the Structs so that it can't be wrong."""
 
 from collections.abc import Sequence
+from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
@@ -51,6 +52,8 @@ def _show_type(kind: Any, metas: Sequence[Meta]) -> str:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if Secret in get_args(kind):
         return "secret"
+    if NoneType in get_args(kind):
+        return _show_type(*_unwrap(get_args(kind)[0]))
     if get_origin(kind) is tuple:
         item = get_args(kind)[0]
         is_table = isinstance(item, type) and issubclass(item, Struct)

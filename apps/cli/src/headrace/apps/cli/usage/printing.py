@@ -43,7 +43,7 @@ def print_table(query: UsageQuery, sums: Sequence[UsageSum], *, currency: str, w
     return text.getvalue()
 
 
-def _show(name: str, value: str | int) -> str:
+def _show(name: Dimension, value: str | int) -> str:
     return datetime.fromtimestamp(int(value), UTC).date().isoformat() if name == "day" else str(value) or "-"
 
 
