@@ -19,6 +19,8 @@ from headrace.schema.settings import SettingsError
 
 FAILED = 1
 BAD_ARGUMENTS = 2
+# Lines for a file or a pipe are not folded for a terminal that is not there.
+FILE_WIDTH = 240
 
 Shown = Tenant | ApiKey | IssuedKey | Sequence[Tenant] | Sequence[ApiKey] | Sequence[AuditEntry] | str
 T = TypeVar("T", Tenant, ApiKey, AuditEntry)
@@ -70,7 +72,7 @@ def _print(shown: Shown, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(shown)).decode() + "\n")
         return
-    console = Console(highlight=False, markup=False)
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else FILE_WIDTH)
     match shown:
         case str():
             console.print(shown)

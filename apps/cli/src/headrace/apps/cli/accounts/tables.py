@@ -16,6 +16,7 @@ _LIMITS = {
     "tokens_per_day": "tokens/day",
     "tokens_per_month": "tokens/month",
 }
+_COPIED = ("NAME", "ID", "KEY", "TENANT")
 
 
 def make_tenant_table(tenants: Sequence[Tenant]) -> Table:
@@ -35,14 +36,13 @@ def make_tenant_table(tenants: Sequence[Tenant]) -> Table:
 
 
 def make_key_table(keys: Sequence[ApiKey], *, now: datetime) -> Table:
-    """Return a line for each key."""
-    table = _make_table("NAME", "KEY", "ID", "TENANT", "STATE", "MAY", "LIMITS")
+    """Return a line for each key. A key is named by its prefix, which all commands take; its id is in `--json`."""
+    table = _make_table("NAME", "KEY", "TENANT", "STATE", "MAY", "LIMITS")
     for key in keys:
         prefixes = "\n".join(f"{START}{secret.prefix}_…" for secret in key.secrets)
         table.add_row(
             key.name,
             prefixes,
-            key.id,
             key.tenant_id,
             show_state(key, now=now),
             show_rights(key.rights),
@@ -99,5 +99,6 @@ def show_instant(instant: datetime) -> str:
 def _make_table(*titles: str) -> Table:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for title in titles:
-        table.add_column(title, overflow="fold")
+        # What is there to be copied stays in one piece.
+        table.add_column(title, overflow="fold", no_wrap=title in _COPIED)
     return table
