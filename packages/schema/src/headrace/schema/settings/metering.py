@@ -16,7 +16,8 @@ class MeteringSettings(Struct, frozen=True, kw_only=True):
         Seconds,
         Meta(
             description="What a generation holds of its caller's limits is renewed six times in this time, and as "
-            "often the journal notes what it has used; when a gateway dies, its generations count as running for this long."
+            "often the journal notes what it has used; when a gateway dies, its generations count as running for "
+            "this long."
         ),
     ] = 30.0
     assumed_output_tokens: Annotated[
