@@ -8,16 +8,23 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from headrace.accounts.database import Database, read_address
-from headrace.accounts.ledger.report import UsageQuery
+from headrace.accounts.database import Database, migrate_database, read_address
+from headrace.accounts.ledger.report import DatabaseUsageReport, UsageQuery
 from headrace.accounts.ledger.store import DatabaseUsageStore
 from headrace.apps.cli.accounts.door import Door
 from headrace.apps.cli.usage.asking import to_query
+from headrace.apps.cli.usage.client import UsageClient
 from headrace.apps.cli.usage.options import UsageOptions
 from headrace.apps.cli.usage.run import show_usage
 from headrace.apps.gateway.accounts_database import open_database
+from headrace.gateway.app import create_app
+from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import AccountsSettings, Settings, StorageSettings
 from tests.contract.accounts.test_usage import DAY, START, make_row
+from tests.support.databases import sqlite_settings
+from tests.unit.gateway.doubles import open_client
+from tests.unit.gateway.test_callers import ADMIN_KEY, bearer
+from tests.unit.gateway.test_usage import make_parts
 
 NOW = datetime.fromtimestamp(START + 10 * DAY, UTC)
 OPTIONS = UsageOptions(
@@ -88,6 +95,32 @@ def test_lines_and_json(environ: dict[str, str]) -> None:
     ]
     shown = msgspec.json.decode(show_usage(typed(as_json=True), environ, now=NOW))
     assert [(each["group"], each["requests"]) for each in shown] == [({"model": "m0"}, 2), ({"model": "m1"}, 1)]
+
+
+async def test_through_a_gateway(tmp_path: Path) -> None:
+    address = read_address(sqlite_settings(tmp_path), StorageSettings())
+    await asyncio.to_thread(migrate_database, address)
+    database = Database(address)
+    rows = [make_row(START + day * DAY, tenant_id=tenant) for day in range(2) for tenant in ("ten_a", "ten_b")]
+    await DatabaseUsageStore(database).insert(rows)
+    query = UsageQuery(start=START, end=START + 5 * DAY, group_by=("day", "tenant"))
+    expected = await DatabaseUsageReport(database).read(query)
+    assert len(expected.sums) == 4
+    async with open_client(create_app(make_parts(database))) as http:
+        admin, own = UsageClient(http, is_admin=True), UsageClient(http, is_admin=False)
+        with pytest.raises(HeadraceError, match="HEADRACE_ACCOUNTS_ADMIN_KEY"):
+            await admin.read(query)
+        http.headers.update(bearer(ADMIN_KEY))
+        assert await admin.read(query) == expected
+        assert admin.currency == "EUR"
+        first = await admin.read(structs.replace(query, limit=3))
+        rest = await admin.read(structs.replace(query, after=first.after))
+        assert first.sums + rest.sums == expected.sums
+        http.headers.update(bearer("bob"))
+        assert [each.group["tenant"] for each in (await own.read(query)).sums] == ["ten_b", "ten_b"]
+        with pytest.raises(HeadraceError, match="page"):
+            await own.read(structs.replace(query, after="nonsense"))
+    await database.close()
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,25 @@ from typing import Any
 
 import httpx
 import msgspec
+from msgspec import Struct
 
 from headrace.accounts.ledger.report import UsagePage, UsageQuery, UsageSum
-from headrace.apps.cli.accounts.client import ErrorBody
 from headrace.gateway.usage.wire import UsageBody
 from headrace.schema.errors import ErrorCode, HeadraceError
 
 OWN_PATH, ADMIN_PATH = "/v1/usage", "/admin/v1/usage"
+
+
+class ErrorDetail(Struct, frozen=True):
+    """What a gateway says is wrong, as far as both of its shapes agree."""
+
+    message: str
+
+
+class ErrorBody(Struct, frozen=True):
+    """How a gateway says it."""
+
+    error: ErrorDetail
 
 
 class UsageClient:
@@ -19,6 +31,9 @@ class UsageClient:
     Args:
         http: with the gateway's address and a key.
         is_admin: whether the key is the administrators'.
+
+    Attributes:
+        currency: what costs are in, once something was read.
     """
 
     def __init__(self, http: httpx.AsyncClient, *, is_admin: bool) -> None:
