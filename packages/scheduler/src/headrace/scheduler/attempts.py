@@ -8,6 +8,8 @@ again; once it is known to be gone, or does not answer, the new one is granted t
 import asyncio
 from collections.abc import Callable
 
+from headrace.scheduler.history import GONE, SILENT
+
 # An answer takes milliseconds; a worker whose loop is blocked for longer is overtaken, and fenced off.
 CONFIRM_SECONDS = 0.5
 # After the broker was away, its other clients may need a moment to connect again as well.
@@ -22,19 +24,19 @@ class Confirmation:
         worker_id: who was asked.
         asker_id: who wants to run it.
         seconds: how long to wait for the answer.
-        grant: called with the asker when the one that was asked is gone.
+        grant: called with the asker, and with how the one that was asked was lost.
     """
 
-    def __init__(self, worker_id: str, asker_id: str, *, seconds: float, grant: Callable[[str], None]) -> None:
+    def __init__(self, worker_id: str, asker_id: str, *, seconds: float, grant: Callable[[str, str], None]) -> None:
         self.worker_id = worker_id
         self._asker_id = asker_id
         self._grant = grant
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.lose_worker)
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.lose_worker, SILENT)
 
-    def lose_worker(self) -> None:
+    def lose_worker(self, how: str = GONE) -> None:
         """The worker is gone: the one that asked may run it."""
         self.cancel()
-        self._grant(self._asker_id)
+        self._grant(self._asker_id, how)
 
     def cancel(self) -> None:
         """The worker runs it, or nobody needs to any more."""

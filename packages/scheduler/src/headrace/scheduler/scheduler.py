@@ -15,6 +15,7 @@ from headrace.scheduler.attempts import (
 )
 from headrace.scheduler.base import Submission
 from headrace.scheduler.generation import MailboxGeneration
+from headrace.scheduler.history import HANDED_AGAIN, UNHEARD, AttemptHistory, GivenUp
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
@@ -51,6 +52,7 @@ class _Entry(Struct):
     submitted_at: float
     timer: asyncio.TimerHandle
     ticket: Ticket | None
+    history: AttemptHistory
     gap_timer: asyncio.TimerHandle | None = None
     confirmation: Confirmation | None = None
     payload: PayloadRef | None = None
@@ -96,6 +98,7 @@ class Scheduler:
         self._large = large
         self._entries: dict[str, _Entry] = {}
         self._waiting = WaitingLines()
+        self._given_up = GivenUp()
         self._is_closing = False
         self._was_connected = False
         self._restored_at = -math.inf
@@ -183,7 +186,13 @@ class Scheduler:
         loop.call_later(self._settings.publish_wait_seconds, self._give_up_unsent, task.request_id)
         ticket = self._waiting.enter(mailbox, priority=task.priority, asked=task.request.output.queue_position)
         self._entries[task.request_id] = _Entry(
-            mailbox, task.deadline, task.submitted_at, timer, ticket, payload=task.payload
+            mailbox,
+            task.deadline,
+            task.submitted_at,
+            timer,
+            ticket,
+            AttemptHistory(self._clock),
+            payload=task.payload,
         )
         for observer in self._observers:
             observer.generation_accepted(mailbox.model)
@@ -213,6 +222,7 @@ class Scheduler:
         mailbox = entry.mailbox
         mailbox.accept(chunk)
         if entry.ticket is not None and mailbox.worker_id is not None:
+            entry.history.begin()
             self._end_wait(entry, entry.ticket)
         if mailbox.is_missing and entry.gap_timer is None:
             self._ask_again(entry)
@@ -254,18 +264,18 @@ class Scheduler:
 
     def _answer_query(self, query: AttemptQuery, entry: _Entry | None) -> None:
         if entry is None:
-            self._send_to(query.worker_id, AttemptRefused(query.request_id))
+            self._send_to(query.worker_id, self._given_up.refusal_of(query.request_id))
             return
         mailbox = entry.mailbox
         runner = mailbox.worker_id or mailbox.granted_to
         if runner is None or runner == query.worker_id:
-            self._grant_attempt(query.worker_id, entry)
+            self._grant_attempt(query.worker_id, entry, UNHEARD if runner is None else HANDED_AGAIN)
         elif entry.confirmation is None:
             entry.confirmation = Confirmation(
                 runner,
                 query.worker_id,
                 seconds=self._confirm_seconds(),
-                grant=lambda asker_id: self._grant_attempt(asker_id, entry),
+                grant=lambda asker_id, how: self._grant_attempt(asker_id, entry, how),
             )
             self._send_to(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt))
 
@@ -296,24 +306,35 @@ class Scheduler:
             return "the worker that ran this request was lost; send the request again"
         return None
 
-    def _grant_attempt(self, worker_id: str, entry: _Entry) -> None:
-        """Let a worker run the next attempt, or end the request where there is to be none."""
+    def _grant_attempt(self, worker_id: str, entry: _Entry, how: str) -> None:
+        """Let a worker run the next attempt, after the last was lost, or end the request where there is to be none."""
         mailbox = entry.mailbox
         entry.confirmation = None
         previous, before = mailbox.worker_id or mailbox.granted_to, mailbox.attempt
         is_known = mailbox.granted_to == worker_id and mailbox.worker_id is None
-        if not is_known and (reason := self._why_not_again(mailbox)):
-            self._end_early(entry, ErrorCode.WORKER_LOST, reason)
-            self._send_to(worker_id, AttemptRefused(mailbox.request_id, reason))
-            return
+        if not is_known:
+            entry.history.lose(before, previous, how)
+            if reason := self._why_not_again(mailbox):
+                self._give_up(entry, worker_id, reason)
+                return
         if previous is not None and previous != worker_id:
             # It may live on without its broker connection; whatever it still sends is fenced off.
             self._send_to(previous, CancelGeneration(mailbox.request_id, entry.deadline, up_to_attempt=before))
         attempt = mailbox.begin_attempt(worker_id)
+        entry.history.begin()
         self._send_to(worker_id, AttemptGranted(mailbox.request_id, attempt, mailbox.told()))
         if attempt != before:
             for observer in self._observers:
                 observer.attempt_opened(mailbox.model)
+
+    def _give_up(self, entry: _Entry, worker_id: str, reason: str) -> None:
+        """End a request that is not tried again, and have the worker that asks keep it as a dead letter."""
+        # Whoever tries the dead letter again needs what it refers to: it is left to the sweep.
+        entry.payload = None
+        refusal = AttemptRefused(entry.mailbox.request_id, reason, entry.history.lost)
+        self._given_up.add(refusal)
+        self._end_early(entry, ErrorCode.WORKER_LOST, reason)
+        self._send_to(worker_id, refusal)
 
     def reject_task(self, request_id: str, reason: str) -> None:
         """Fail a request whose task the broker did not take."""

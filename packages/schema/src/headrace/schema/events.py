@@ -12,6 +12,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headrace.schema.payload import PayloadRef
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
 Stage = Literal["submit", "queue", "prefill", "decode", "reply"]
 
@@ -259,7 +261,21 @@ class AttemptRunning(Struct, frozen=True, array_like=True, tag=3):
     worker_id: str
 
 
-ReplyItem = StreamChunk | AttemptQuery | AttemptRunning
+class StoredChunk(Struct, frozen=True, array_like=True, tag=4):
+    """A chunk that is too large for the broker: it lies in the object store, as the batch that it would have been in.
+
+    Attributes:
+        request_id: the request.
+        attempt: which try at it.
+        payload: where it lies: a batch with that one chunk.
+    """
+
+    request_id: str
+    attempt: int
+    payload: PayloadRef
+
+
+ReplyItem = StreamChunk | AttemptQuery | AttemptRunning | StoredChunk
 
 
 def is_terminal(event: Event) -> bool:

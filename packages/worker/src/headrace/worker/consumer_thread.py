@@ -5,6 +5,7 @@ to the loop together with the consumer that delivered it; a lost broker is tried
 end; and `cancel` stops the intake while what runs can still be acknowledged.
 """
 
+import time
 from collections.abc import Callable
 from queue import PriorityQueue
 from threading import Event
@@ -16,6 +17,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ActorNotFound, BrokerConnectionError
 from dramatiq.worker import ConsumerThread
 
+from headrace.schema.dead_letter import DeadLetter
 from headrace.worker.delivery import Delivery
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -92,8 +94,9 @@ class LoopConsumerThread(ConsumerThread):
         try:
             self.broker.get_actor(message.actor_name)  # pyright: ignore[reportUnknownMemberType]
         except ActorNotFound:
-            _log.error("task dead-lettered", queue=self.queue_name, reason=f"no actor {message.actor_name!r}")
-            message.fail()
+            reason = f"no actor {message.actor_name!r}"
+            _log.error("task dead-lettered", queue=self.queue_name, reason=reason)
+            delivery.fail(DeadLetter(reason=reason, died_at=time.time()))
             delivery.settle()
             return
         self._hand_over(delivery)

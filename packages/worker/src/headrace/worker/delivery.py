@@ -7,6 +7,9 @@ from dramatiq import Broker
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed
 
+from headrace.schema.dead_letter import DeadLetter
+from headrace.transport.delivered import TaskMessage
+
 _log = structlog.get_logger("headrace.worker")
 
 
@@ -27,11 +30,17 @@ class Delivery:
         """Whether the broker delivered the message before, here or elsewhere."""
         return bool(getattr(self.message, "redelivered", False))
 
+    def fail(self, letter: DeadLetter) -> None:
+        """Mark the message as one that is not tried again."""
+        self.message.fail()
+        if isinstance(self.message, TaskMessage):
+            self.message.dead_letter = letter
+
     def settle(self) -> None:
         """Acknowledge the message, or dead-letter it if it was marked as failed.
 
-        Never blocks. Where the connection is gone the broker delivers the message again, and the memory of finished
-        messages drops it.
+        Never blocks. Where the connection is gone the broker delivers the message again, and it is settled again, as
+        it was before.
         """
         signal, settle = ("nack", self._consumer.nack) if self.message.failed else ("ack", self._consumer.ack)
         try:

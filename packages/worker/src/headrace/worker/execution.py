@@ -23,6 +23,7 @@ from headrace.schema.control import (
     ResendReplies,
     ToldSequence,
 )
+from headrace.schema.dead_letter import LostAttempt
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 from headrace.schema.events import (
     AttemptQuery,
@@ -53,7 +54,15 @@ _log = structlog.get_logger("headrace.worker")
 
 
 class DeadLetterError(Exception):
-    """A task is not to be run again: it is kept as a dead letter. The message says why."""
+    """A task is not to be run again: it is kept as a dead letter. The message says why.
+
+    Attributes:
+        attempts: what was tried before.
+    """
+
+    def __init__(self, reason: str, attempts: tuple[LostAttempt, ...] = ()) -> None:
+        super().__init__(reason)
+        self.attempts = attempts
 
 
 class _Run:
@@ -176,7 +185,7 @@ class Execution:
         if isinstance(answer, AttemptGranted):
             return answer
         if answer.dead_letter:
-            raise DeadLetterError(answer.dead_letter)
+            raise DeadLetterError(answer.dead_letter, answer.attempts)
         return None
 
     async def _run_attempt(self, run: _Run, granted: AttemptGranted) -> None:

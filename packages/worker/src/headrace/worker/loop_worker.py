@@ -7,6 +7,7 @@ that has finished here is acknowledged again and not run, and `drain` lets what 
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from dramatiq import Broker, Worker
 from dramatiq.middleware import SkipMessage
 
 from headrace.schema.codec import CodecError
+from headrace.schema.dead_letter import DeadLetter
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.consumer_thread import LoopConsumerThread
 from headrace.worker.delivery import Delivery, current_delivery
@@ -45,7 +47,8 @@ class LoopWorker(Worker):
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskOwner()
         self._running: dict[str, Delivery] = {}
-        self._finished: OrderedDict[str, None] = OrderedDict()
+        # A dead letter may not have been kept yet when its task comes again: it is settled as it was before.
+        self._finished: OrderedDict[str, DeadLetter | None] = OrderedDict()
         self._on_unsettled = on_unsettled
 
     def _add_worker(self) -> None:
@@ -88,6 +91,8 @@ class LoopWorker(Worker):
         message_id = delivery.message.message_id
         if message_id in self._finished:
             _log.info("redelivered task was already done", request_id=message_id)
+            if (letter := self._finished[message_id]) is not None:
+                delivery.fail(letter)
             delivery.settle()
         elif message_id in self._running:
             # The broker forgot the first delivery; from now on this one is what will be acknowledged.
@@ -100,7 +105,7 @@ class LoopWorker(Worker):
     async def _process(self, delivery: Delivery) -> None:
         message_id = delivery.message.message_id
         try:
-            await self._run_actor(delivery)
+            letter = await self._run_actor(delivery)
         except (EngineDeadError, asyncio.CancelledError) as error:
             # Not settled: the broker gives it to another worker when our connection closes.
             self._running.pop(message_id, None)
@@ -109,12 +114,13 @@ class LoopWorker(Worker):
                 return
             raise
         latest = self._running.pop(message_id, delivery)
-        if delivery.message.failed:
-            latest.message.fail()
-        self._remember(message_id)
+        if letter is not None:
+            latest.fail(letter)
+        self._remember(message_id, letter)
         latest.settle()
 
-    async def _run_actor(self, delivery: Delivery) -> None:
+    async def _run_actor(self, delivery: Delivery) -> DeadLetter | None:
+        """Run a message to its end; return why it is not to be tried again, if so."""
         message = delivery.message
         current_delivery.set(delivery)
         try:
@@ -135,9 +141,11 @@ class LoopWorker(Worker):
                 _log.exception("task dead-lettered", request_id=message.message_id)
             message.fail()
             self.broker.emit_after("process_message", message, exception=error)
+            return _letter_for(error)
+        return None
 
-    def _remember(self, message_id: str) -> None:
-        self._finished[message_id] = None
+    def _remember(self, message_id: str, letter: DeadLetter | None) -> None:
+        self._finished[message_id] = letter
         if len(self._finished) > REMEMBERED_MESSAGES:
             self._finished.popitem(last=False)
 
@@ -167,3 +175,10 @@ class LoopWorker(Worker):
         for thread in self._threads.values():
             thread.join()
             thread.close()
+
+
+def _letter_for(error: Exception) -> DeadLetter:
+    attempts = error.attempts if isinstance(error, DeadLetterError) else ()
+    # Of an error that nobody planned for only the kind is kept: its words may hold a part of a prompt.
+    reason = str(error) if isinstance(error, CodecError | DeadLetterError) else f"unexpected {type(error).__name__}"
+    return DeadLetter(reason=reason, died_at=time.time(), attempts=attempts)

@@ -13,7 +13,16 @@ from dramatiq.errors import DecodeError, QueueNotFound
 from dramatiq.middleware import Middleware
 from msgspec import Struct
 
+from headrace.schema.dead_letter import DeadLetter
+from headrace.transport.delivered import TaskMessage
 from headrace.transport.envelope import decode_envelope
+
+
+class DeadTask(Struct, frozen=True):
+    """A message that is not tried again, and why."""
+
+    body: bytes
+    letter: DeadLetter
 
 
 class _Entry(Struct, order=True, frozen=True):
@@ -30,7 +39,7 @@ class MemoryQueue:
 
     def __init__(self) -> None:
         self.changed = Condition()
-        self.dead_letters: list[bytes] = []
+        self.dead_letters: list[DeadTask] = []
         self._heap: list[_Entry] = []
         self._numbers = itertools.count()
 
@@ -49,10 +58,10 @@ class MemoryQueue:
             heapq.heappush(self._heap, _Entry(entry.rank, entry.number, entry.body, redelivered=True))
             self.changed.notify_all()
 
-    def bury(self, body: bytes) -> None:
+    def bury(self, body: bytes, letter: DeadLetter) -> None:
         """Keep a message as a dead letter."""
         with self.changed:
-            self.dead_letters.append(body)
+            self.dead_letters.append(DeadTask(body, letter))
 
     def pop(self) -> _Entry | None:
         """Return the next message; the caller holds `changed`."""
@@ -64,12 +73,11 @@ class MemoryQueue:
             self._heap.clear()
 
 
-class MemoryMessage(MessageProxy):
+class MemoryMessage(TaskMessage):
     """A delivery of a memory queue."""
 
     def __init__(self, message: dramatiq.Message[Any], entry: _Entry) -> None:
-        super().__init__(message)  # pyright: ignore[reportUnknownMemberType]
-        self.redelivered = entry.redelivered
+        super().__init__(message, redelivered=entry.redelivered)
         self.entry = entry
 
 
@@ -92,7 +100,7 @@ class MemoryConsumer(Consumer):
             message = decode_envelope(entry.body)
         except DecodeError:
             self._settle(entry)
-            self._queue.bury(entry.body)
+            self._queue.bury(entry.body, DeadLetter(reason="the envelope can't be decoded", died_at=time.time()))
             return None
         return MemoryMessage(message, entry)
 
@@ -121,7 +129,8 @@ class MemoryConsumer(Consumer):
     def nack(self, message: MessageProxy) -> None:
         """Move a message to the dead letters."""
         if isinstance(message, MemoryMessage) and self._settle(message.entry):
-            self._queue.bury(message.entry.body)
+            letter = message.dead_letter or DeadLetter(reason="rejected", died_at=time.time())
+            self._queue.bury(message.entry.body, letter)
 
     def cancel(self) -> None:
         """Take no more; what was taken can still be acknowledged."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import pika
 import structlog
 from pika.channel import Channel
-from pika.exchange_type import ExchangeType
 from pika.frame import Method
 from pika.spec import Basic, BasicProperties
 
@@ -19,11 +18,9 @@ from headrace.schema.names import (
     CONTROL_EXCHANGE,
     REPLY_EXCHANGE,
     control_channel,
-    dead_letter_queue_name,
     model_control_key,
     reply_channel,
     reply_queue_name,
-    task_queue_name,
     worker_control_key,
     worker_of_key,
 )
@@ -31,10 +28,11 @@ from headrace.schema.settings import BrokerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyReceiver, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
+from headrace.transport.rabbitmq.declaring import declare_exchanges, declare_task_queues
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.outgoing import OutgoingTask, OutgoingTasks
 from headrace.transport.rabbitmq.parameters import build_parameters
-from headrace.transport.rabbitmq.topology import dead_letter_queue_arguments, task_queue_arguments
+from headrace.transport.rabbitmq.topology import QueueKind, find_kind, message_priority
 from headrace.transport.redis import RedisRelay
 from headrace.transport.tasks import TaskOwner
 
@@ -56,6 +54,8 @@ class RabbitmqSchedulerTransport:
     def __init__(
         self, settings: BrokerSettings, *, replica_id: str, models: Sequence[str], relay: RedisRelay | None = None
     ) -> None:
+        self._settings = settings
+        self._kind = QueueKind(settings.queue_type)
         self._replica_id = replica_id
         self._models = models
         self._relay = relay
@@ -107,9 +107,9 @@ class RabbitmqSchedulerTransport:
         queue = reply_queue_name(self._replica_id, self._epoch)
         tasks, replies, control = [await link.open_channel() for _ in range(3)]
         for channel in (tasks, replies, control):
-            channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
-        for model in self._models:
-            await declare_task_queue(link, tasks, model)
+            channel.add_on_close_callback(link.lose_channel)
+        self._kind = find_kind(self._settings, link.server_properties)
+        await declare_task_queues(link, tasks, self._models, self._kind)
         tasks.add_on_return_callback(self._on_task_returned)
         control.add_on_return_callback(self._on_control_returned)
         await link.call(lambda done: tasks.confirm_delivery(self._on_confirm, callback=done))
@@ -157,7 +157,9 @@ class RabbitmqSchedulerTransport:
             routing_key=task.queue,
             body=sent.body,
             properties=pika.BasicProperties(
-                delivery_mode=PERSISTENT, priority=task.priority, message_id=task.request_id
+                delivery_mode=PERSISTENT,
+                priority=message_priority(task.priority, self._kind),
+                message_id=task.request_id,
             ),
             mandatory=True,
         )
@@ -209,22 +211,3 @@ class RabbitmqSchedulerTransport:
             return
         with contextlib.suppress(TransportUnavailableError):
             await self._relay.publish(control_channel(worker_id), body)
-
-
-async def declare_task_queue(link: RabbitmqLink, channel: Channel, model: str) -> None:
-    """Declare a model's task queue and its dead-letter queue."""
-    name = task_queue_name(model)
-    arguments = task_queue_arguments(name)
-    await link.call(lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done))
-    dead, kept = dead_letter_queue_name(model), dead_letter_queue_arguments()
-    await link.call(lambda done: channel.queue_declare(dead, durable=True, arguments=kept, callback=done))
-
-
-async def declare_exchanges(link: RabbitmqLink, channel: Channel) -> None:
-    """Declare the exchanges of control messages and of replies."""
-    for name in (CONTROL_EXCHANGE, REPLY_EXCHANGE):
-        await _declare_exchange(link, channel, name)
-
-
-async def _declare_exchange(link: RabbitmqLink, channel: Channel, name: str) -> None:
-    await link.call(lambda done: channel.exchange_declare(name, ExchangeType.direct, durable=True, callback=done))

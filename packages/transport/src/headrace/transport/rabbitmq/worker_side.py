@@ -27,9 +27,10 @@ from headrace.schema.settings import BrokerSettings
 from headrace.transport.base import ControlReceiver, ReplyWriter
 from headrace.transport.envelope import use_msgpack_envelopes
 from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
+from headrace.transport.rabbitmq.declaring import declare_exchanges, declare_task_queues
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.parameters import build_parameters
-from headrace.transport.rabbitmq.scheduler_side import declare_exchanges
+from headrace.transport.rabbitmq.topology import find_kind
 from headrace.transport.redis import RedisRelay
 from headrace.transport.replies import BrokerState, ReplyOutbox
 
@@ -53,9 +54,8 @@ class RabbitmqWorkerTransport:
     def __init__(
         self, settings: BrokerSettings, *, consumer_priority: int = 0, relay: RedisRelay | None = None
     ) -> None:
-        self._broker = HeadraceRabbitmqBroker(
-            build_parameters(settings, name="headrace worker tasks"), consumer_priority=consumer_priority
-        )
+        self._settings = settings
+        self._broker = HeadraceRabbitmqBroker(settings, consumer_priority=consumer_priority)
         self._link = RabbitmqLink(
             build_parameters(settings, name="headrace worker replies"),
             setup=self._set_up,
@@ -96,7 +96,8 @@ class RabbitmqWorkerTransport:
     async def _set_up(self, link: RabbitmqLink) -> None:
         replies, control = await link.open_channel(), await link.open_channel()
         for channel in (replies, control):
-            channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
+            channel.add_on_close_callback(link.lose_channel)
+        await declare_task_queues(link, control, self._models, find_kind(self._settings, link.server_properties))
         replies.add_on_return_callback(self._on_returned)
         await declare_exchanges(link, control)
         queue = control_queue_name(self._worker_id)

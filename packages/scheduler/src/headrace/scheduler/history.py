@@ -1,0 +1,62 @@
+"""What became of the attempts at a generation, and which generations were given up: for their dead letters."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+
+from headrace.schema.control import AttemptRefused
+from headrace.schema.dead_letter import LostAttempt
+
+MOST_GIVEN_UP = 1_000
+
+GONE = "its worker was gone"
+SILENT = "its worker did not say that it still runs it"
+UNHEARD = "no worker ever said that it ran it"
+HANDED_AGAIN = "its worker was handed it again, and does not run it"
+
+
+class AttemptHistory:
+    """The attempts at one generation that came to nothing, bounded by `scheduler.max_attempts`.
+
+    Args:
+        clock: Unix seconds.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._granted_at = 0.0
+        self._lost: list[LostAttempt] = []
+
+    @property
+    def lost(self) -> tuple[LostAttempt, ...]:
+        """What was lost so far, the oldest first."""
+        return tuple(self._lost)
+
+    def begin(self) -> None:
+        """Note when an attempt was granted, or first heard of."""
+        self._granted_at = self._granted_at or self._clock()
+
+    def lose(self, attempt: int, worker_id: str | None, how: str) -> None:
+        """Note that the attempt is lost; the next one may begin."""
+        self._lost.append(LostAttempt(attempt, worker_id or "", self._granted_at, how))
+        self._granted_at = 0.0
+
+
+class GivenUp:
+    """Requests that are not tried again, for the worker that asks once more.
+
+    The one that was told may die before it has kept the dead letter; then the next one is told the same. The oldest
+    are forgotten first.
+    """
+
+    def __init__(self) -> None:
+        self._refusals: OrderedDict[str, AttemptRefused] = OrderedDict()
+
+    def add(self, refusal: AttemptRefused) -> None:
+        """Remember a refusal."""
+        self._refusals[refusal.request_id] = refusal
+        if len(self._refusals) > MOST_GIVEN_UP:
+            self._refusals.popitem(last=False)
+
+    def refusal_of(self, request_id: str) -> AttemptRefused:
+        """Return what a worker is told about a request that does not run."""
+        return self._refusals.get(request_id) or AttemptRefused(request_id)
