@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from headrace.schema.codec import decode_replies
 from headrace.schema.events import AttemptQuery, ReplyItem, SequenceDelta, SequenceStarted, StreamChunk
 from headrace.transport.replies import BrokerState, ReplyOutbox
 
@@ -15,8 +16,8 @@ class _Way:
         self.sent: list[tuple[str, Sequence[ReplyItem]]] = []
         self.unread: list[str] = []
 
-    def publish(self, address: str, items: Sequence[ReplyItem]) -> None:
-        self.sent.append((address, items))
+    def publish(self, address: str, body: bytes) -> None:
+        self.sent.append((address, decode_replies(body)))
 
     def state(self) -> BrokerState:
         return BrokerState.OPEN if self.is_open else BrokerState.SLOW

@@ -37,6 +37,7 @@ class GatewayParts:
         settings: of the HTTP side.
         version: what the API description says.
         checks: what readiness depends on; each raises, with the reason, when it is down.
+        optional_checks: what readiness only mentions, because requests are answered without it.
         max_timeout_seconds: most that a call may ask for.
         metrics: where facts are counted; give it the registry of the process to show other rooms' metrics too.
         draining: begin it when the process wants to end.
@@ -47,6 +48,7 @@ class GatewayParts:
     settings: GatewaySettings
     version: str
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict[str, ReadinessCheck])
+    optional_checks: Mapping[str, ReadinessCheck] = field(default_factory=dict[str, ReadinessCheck])
     max_timeout_seconds: float = SchedulerSettings().max_request_timeout_seconds
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     draining: Draining = field(default_factory=Draining)
@@ -65,7 +67,11 @@ def create_app(parts: GatewayParts) -> Litestar:
         observers=observers,
     )
     operations = make_operations_routes(
-        checks=parts.checks, draining=parts.draining, metrics=parts.metrics, version=parts.version
+        checks=parts.checks,
+        optional_checks=parts.optional_checks,
+        draining=parts.draining,
+        metrics=parts.metrics,
+        version=parts.version,
     )
     edge = FailureEdge(
         native=native,

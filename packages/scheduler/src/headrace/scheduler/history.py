@@ -1,7 +1,6 @@
 """What became of the attempts at a generation, and which generations were given up: for their dead letters."""
 
 from collections import OrderedDict
-from collections.abc import Callable
 
 from headrace.schema.control import AttemptRefused
 from headrace.schema.dead_letter import LostAttempt
@@ -15,14 +14,11 @@ HANDED_AGAIN = "its worker was handed it again, and does not run it"
 
 
 class AttemptHistory:
-    """The attempts at one generation that came to nothing, bounded by `scheduler.max_attempts`.
+    """The attempts at one generation that came to nothing, bounded by `scheduler.max_attempts`."""
 
-    Args:
-        clock: Unix seconds.
-    """
+    __slots__ = ("_granted_at", "_lost")
 
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._granted_at = 0.0
         self._lost: list[LostAttempt] = []
 
@@ -31,9 +27,9 @@ class AttemptHistory:
         """What was lost so far, the oldest first."""
         return tuple(self._lost)
 
-    def begin(self) -> None:
-        """Note when an attempt was granted, or first heard of."""
-        self._granted_at = self._granted_at or self._clock()
+    def begin(self, now: float) -> None:
+        """Note when an attempt was granted, or first heard of, Unix seconds."""
+        self._granted_at = self._granted_at or now
 
     def lose(self, attempt: int, worker_id: str | None, how: str) -> None:
         """Note that the attempt is lost; the next one may begin."""

@@ -11,11 +11,12 @@ from collections.abc import Callable
 import structlog
 
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
-from headrace.apps.worker.compose import make_worker_id
+from headrace.apps.worker.compose import make_worker_id, open_large_replies
 from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
+from headrace.transport.objects import PayloadStore, open_payloads
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport
 from headrace.worker.engines.base import Engine, EngineDeadError
 from headrace.worker.metrics import WorkerMetrics
@@ -45,7 +46,8 @@ async def run_embedded(
     Raises:
         EngineDeadError: the engine died; every stream has been told.
     """
-    scheduler_side, worker_side = _make_sides(settings)
+    payloads = open_payloads(settings.objects)
+    scheduler_side, worker_side = _make_sides(settings, payloads)
     gateway = build_gateway(settings, scheduler_side)
     replica = Replica(
         engine,
@@ -53,6 +55,7 @@ async def run_embedded(
         identity=ReplicaIdentity(worker_id=make_worker_id(), model=settings.worker.model),
         drain_seconds=settings.worker.drain_seconds,
         observers=[LoggingObserver(_log), WorkerMetrics(gateway.registry)],
+        payloads=payloads,
     )
     parts = _Parts(gateway, replica, stop)
     async with asyncio.TaskGroup() as group:
@@ -65,12 +68,16 @@ async def run_embedded(
         raise parts.engine_death
 
 
-def _make_sides(settings: Settings) -> tuple[SchedulerTransport, WorkerTransport]:
+def _make_sides(settings: Settings, payloads: PayloadStore | None) -> tuple[SchedulerTransport, WorkerTransport]:
     if settings.broker.url.startswith("memory:"):
         hub = MemoryHub()
         return MemorySchedulerTransport(hub, models=list(settings.models)), MemoryWorkerTransport(hub)
-    priority = settings.worker.consumer_priority
-    return connect_broker(settings), RabbitmqWorkerTransport(settings.broker, consumer_priority=priority)
+    worker_side = RabbitmqWorkerTransport(
+        settings.broker,
+        consumer_priority=settings.worker.consumer_priority,
+        large=open_large_replies(settings, payloads),
+    )
+    return connect_broker(settings), worker_side
 
 
 class _Parts:

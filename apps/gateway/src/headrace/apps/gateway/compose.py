@@ -80,16 +80,15 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         large=_open_large(settings),
     )
     draining = Draining()
-    checks = {"broker": scheduler.check}
     redis = _connect_redis(settings)
-    if redis is not None:
-        checks["redis"] = redis.check
     parts = GatewayParts(
         source=scheduler,
         models=settings.models,
         settings=settings.gateway,
         version=version("headrace-gateway"),
-        checks=checks,
+        checks={"broker": scheduler.check},
+        # Streams need it only while the broker is away.
+        optional_checks={} if redis is None else {"redis": redis.check},
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,
         metrics=GatewayMetrics(registry),
         draining=draining,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from headrace.models import ProgressCallback, resolve_weights
 from headrace.schema.settings import ModelSettings, Settings, SettingsError
+from headrace.transport.objects import PayloadStore
+from headrace.transport.replies import LargeReplies
 from headrace.worker.engines.base import Engine
 from headrace.worker.engines.build import build_engine
 
@@ -58,6 +60,11 @@ def make_engine(settings: Settings, weights: Path | None) -> Engine:
         weights=weights,
         script_text=_read_script(settings),
     )
+
+
+def open_large_replies(settings: Settings, payloads: PayloadStore | None) -> LargeReplies | None:
+    """Return the way of answers that are too large for the broker; None where there is no object store."""
+    return None if payloads is None else LargeReplies(payloads, threshold_bytes=settings.objects.threshold_bytes)
 
 
 def models_folder(settings: Settings) -> Path:

@@ -9,7 +9,7 @@ import structlog
 import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
 
-from headrace.apps.worker.compose import find_weights, make_engine, make_worker_id
+from headrace.apps.worker.compose import find_weights, make_engine, make_worker_id, open_large_replies
 from headrace.models import WeightsError
 from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings
@@ -102,8 +102,12 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         observers.append(WorkerMetrics(registry))
         _serve_metrics(settings.worker.metrics_port, registry)
     relay = RedisRelay(settings.redis) if settings.redis.url else None
+    payloads = open_payloads(settings.objects)
     transport = RabbitmqWorkerTransport(
-        settings.broker, consumer_priority=settings.worker.consumer_priority, relay=relay
+        settings.broker,
+        consumer_priority=settings.worker.consumer_priority,
+        relay=relay,
+        large=open_large_replies(settings, payloads),
     )
     replica = Replica(
         engine,
@@ -111,7 +115,7 @@ async def _serve(settings: Settings, engine: Engine) -> None:
         identity=identity,
         drain_seconds=settings.worker.drain_seconds,
         observers=observers,
-        payloads=open_payloads(settings.objects),
+        payloads=payloads,
     )
     with stop_on_signals() as stop:
         await replica.run(stop)

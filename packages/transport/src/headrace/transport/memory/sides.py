@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 import dramatiq
 
-from headrace.schema.codec import encode_control, encode_replies
+from headrace.schema.codec import encode_control
 from headrace.schema.control import ControlMessage
-from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem
+from headrace.schema.events import AttemptQuery, AttemptRunning
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ControlReceiver, ReplyReceiver, ReplyWriter, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
 from headrace.transport.memory.hub import MemoryHub
-from headrace.transport.replies import BrokerState, ReplyOutbox
+from headrace.transport.replies import BrokerState, LargeReplies, ReplyOutbox
 
 
 class MemorySchedulerTransport:
@@ -73,12 +73,17 @@ class MemorySchedulerTransport:
 
 
 class MemoryWorkerTransport:
-    """`WorkerTransport` in one process."""
+    """`WorkerTransport` in one process.
 
-    def __init__(self, hub: MemoryHub) -> None:
+    Args:
+        hub: where the scheduler is met.
+        large: the way of chunks above a size, for those who want it here too.
+    """
+
+    def __init__(self, hub: MemoryHub, *, large: LargeReplies | None = None) -> None:
         self._hub = hub
         self._broker = hub.open_broker()
-        self._outbox = ReplyOutbox(self._publish, lambda: BrokerState.OPEN, on_unread=self._lose_readers)
+        self._outbox = ReplyOutbox(self._publish, lambda: BrokerState.OPEN, on_unread=self._lose_readers, large=large)
         self._receiver: ControlReceiver | None = None
         self._worker_id = ""
 
@@ -109,8 +114,8 @@ class MemoryWorkerTransport:
         """Tell an attempt from its start once more."""
         self._outbox.resend(request_id, attempt)
 
-    def _publish(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
-        if lost := self._hub.deliver_replies(reply_address, encode_replies(items)):
+    def _publish(self, reply_address: str, body: bytes) -> None:
+        if lost := self._hub.deliver_replies(reply_address, body):
             self._outbox.take_back(reply_address, lost)
 
     def _lose_readers(self, request_ids: Sequence[str]) -> None:

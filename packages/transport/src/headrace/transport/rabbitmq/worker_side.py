@@ -13,8 +13,8 @@ import structlog
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from headrace.schema.codec import CodecError, decode_control, decode_replies, encode_replies
-from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem
+from headrace.schema.codec import CodecError, decode_control, decode_replies
+from headrace.schema.events import AttemptQuery, AttemptRunning
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
     REPLY_EXCHANGE,
@@ -32,7 +32,7 @@ from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.parameters import build_parameters
 from headrace.transport.rabbitmq.topology import find_kind
 from headrace.transport.redis import RedisRelay
-from headrace.transport.replies import BrokerState, ReplyOutbox
+from headrace.transport.replies import BrokerState, LargeReplies, ReplyOutbox
 
 CLOSE_FLUSH_SECONDS = 2.0
 # Without a relay nobody can tell a scheduler that is gone from one that is connecting again.
@@ -49,10 +49,16 @@ class RabbitmqWorkerTransport:
         settings: where the broker is.
         consumer_priority: x-priority of this worker's consumers; the broker fills the higher first.
         relay: the way round the broker while the reply path is down.
+        large: the way of chunks that are too large for the broker.
     """
 
     def __init__(
-        self, settings: BrokerSettings, *, consumer_priority: int = 0, relay: RedisRelay | None = None
+        self,
+        settings: BrokerSettings,
+        *,
+        consumer_priority: int = 0,
+        relay: RedisRelay | None = None,
+        large: LargeReplies | None = None,
     ) -> None:
         self._settings = settings
         self._broker = HeadraceRabbitmqBroker(settings, consumer_priority=consumer_priority)
@@ -70,6 +76,7 @@ class RabbitmqWorkerTransport:
             on_unread=self._lose_readers,
             relay=relay,
             unread_seconds=UNREAD_SECONDS,
+            large=large,
         )
         self._channel: Channel | None = None
         self._receiver: ControlReceiver | None = None
@@ -157,9 +164,9 @@ class RabbitmqWorkerTransport:
             return BrokerState.DOWN
         return BrokerState.OPEN if self._link.is_writable else BrokerState.SLOW
 
-    def _publish(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
+    def _publish(self, reply_address: str, body: bytes) -> None:
         if self._channel is not None:
-            self._channel.basic_publish(REPLY_EXCHANGE, reply_address, encode_replies(items), TRANSIENT, mandatory=True)
+            self._channel.basic_publish(REPLY_EXCHANGE, reply_address, body, TRANSIENT, mandatory=True)
 
     async def flush(self) -> None:
         """Return when everything written has been handed to the connection."""

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from headrace.schema.codec import encode_replies
 from headrace.schema.events import ReplyItem
 from headrace.schema.names import reply_channel
 from headrace.transport.base import TransportUnavailableError
@@ -23,6 +22,7 @@ class Relay(Protocol):
         ...
 
 
+Encode = Callable[[Sequence[ReplyStream], Sequence[ReplyItem]], bytes]
 OnRelayed = Callable[[str, Sequence[ReplyStream], int | None], None]
 
 
@@ -31,12 +31,14 @@ class RelayPump:
 
     Args:
         relay: the way.
+        encode: makes a batch of what streams have to tell, and of what is said beside them; empty for nothing.
         on_relayed: learns the address, the streams of a batch, and how many got it; None where the relay failed.
         on_idle: called when there is nothing left.
     """
 
-    def __init__(self, relay: Relay, *, on_relayed: OnRelayed, on_idle: Callable[[], None]) -> None:
+    def __init__(self, relay: Relay, *, encode: Encode, on_relayed: OnRelayed, on_idle: Callable[[], None]) -> None:
         self._relay = relay
+        self._encode = encode
         self._on_relayed = on_relayed
         self._on_idle = on_idle
         self._is_running = False
@@ -71,9 +73,11 @@ class RelayPump:
         self._on_idle()
 
     async def _publish(self, address: str, streams: Sequence[ReplyStream]) -> None:
-        items = [*self._statements.pop(address, ()), *(stream.take_chunk() for stream in streams)]
+        body = self._encode(streams, self._statements.pop(address, ()))
+        if not body:
+            return
         try:
-            heard = await self._relay.publish(reply_channel(address), encode_replies(items))
+            heard = await self._relay.publish(reply_channel(address), body)
         except TransportUnavailableError:
             self._on_relayed(address, streams, None)
         else:
