@@ -345,7 +345,14 @@ async def test_a_request_that_loses_worker_after_worker_is_given_up(
     refused, _, worker_id = transport.controls[-1]
     assert isinstance(refused, AttemptRefused)
     assert refused.dead_letter
+    assert [(lost.attempt, lost.worker_id) for lost in refused.attempts] == [(1, ""), (2, "w2"), (3, "w3")]
+    assert refused.attempts[0].how == "no worker ever said that it ran it"
+    assert refused.attempts[1].how == "its worker was gone"
+    assert refused.attempts[1].granted_at > 0
     assert worker_id == "w4"
+    # The one that was told dies before it has kept the dead letter.
+    scheduler.receive_replies([AttemptQuery("r", "w5")])
+    assert transport.controls[-1] == (refused, "", "w5")
     assert _failure(await _read(generation)).code == ErrorCode.WORKER_LOST
 
 

@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from headrace.apps.cli.queue_commands import queue
+
 
 def _examples(lines: Sequence[str]) -> str:
     """Return an epilog whose lines stay as they are: that is what the control character tells click."""
@@ -22,6 +24,8 @@ app = typer.Typer(
     rich_markup_mode=None,  # importing rich would take longer than the help it draws
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(queue)
 
 
 class EngineKind(StrEnum):

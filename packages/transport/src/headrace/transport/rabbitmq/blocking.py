@@ -15,8 +15,8 @@ CONNECTION_ERRORS = (AssertionError, ValueError, pika.exceptions.AMQPError, OSEr
 
 def server_properties_of(connection: pika.BlockingConnection) -> Mapping[str, Any]:
     """Return what the broker says about itself."""
-    inner: Any = connection._impl  # noqa: SLF001 - pika shows it on its other connections only
-    return inner.server_properties or {}
+    shown: Any = connection
+    return shown._impl.server_properties or {}  # noqa: SLF001 - pika shows it on its other connections only
 
 
 def closing_reason_of(channel: BlockingChannel) -> Exception:

@@ -4,6 +4,7 @@
 """Declares, over an asyncio connection, what both sides use."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from dramatiq.common import xq_name
 from pika.channel import Channel
@@ -23,7 +24,7 @@ async def declare_task_queues(link: RabbitmqLink, channel: Channel, models: Sequ
             await _declare(link, channel, xq_name(name), dead_letter_queue_arguments(kind))
 
 
-async def _declare(link: RabbitmqLink, channel: Channel, name: str, arguments: dict[str, object]) -> None:
+async def _declare(link: RabbitmqLink, channel: Channel, name: str, arguments: dict[str, Any]) -> None:
     await link.call(lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done))
 
 
