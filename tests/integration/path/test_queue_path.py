@@ -208,6 +208,18 @@ async def test_a_scheduler_that_is_gone_frees_the_engine(rig: Rig) -> None:
     assert worker.ran.outcomes[generation.request_id] == ErrorCode.CANCELLED
 
 
+async def test_a_task_that_comes_again_after_its_scheduler_is_gone_frees_the_slot(rig: Rig) -> None:
+    first = await rig.start_worker(slots=1, drain_seconds=0.05)
+    generation = await rig.submit(fault="hang", fault_after_tokens=1)
+    await read_until_text(generation)
+    await rig.transport.close()
+    first.stop.set()
+    await first.wait_ended()
+    second = await rig.start_worker(slots=1)
+    await second.ran.until(lambda: generation.request_id in second.ran.outcomes)
+    assert second.ran.outcomes[generation.request_id] == ErrorCode.CANCELLED
+
+
 async def test_a_task_that_is_delivered_twice_runs_once(rig: Rig) -> None:
     worker = await rig.start_worker()
     generation = await rig.submit(text="Only once.", step_seconds=0.05)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from headrace.schema.codec import decode_replies
 from headrace.schema.events import AttemptQuery, ReplyItem, SequenceDelta, SequenceStarted, StreamChunk
 from headrace.transport.replies import BrokerState, ReplyOutbox
+from headrace.transport.replies.questions import UnreadQuestions
 
 
 class _Way:
@@ -68,3 +69,18 @@ async def test_while_the_way_is_closed_text_is_kept_and_steps_are_merged() -> No
     assert len(chunk.events) <= 65
     text = "".join(event.text for event in chunk.events if isinstance(event, SequenceDelta))
     assert text == "".join(f"{number} " for number in range(10_000))
+
+
+async def test_a_question_that_nobody_reads_ends_for_whoever_asked() -> None:
+    way = _Way()
+    outbox = ReplyOutbox(way.publish, way.state, on_unread=way.unread.extend, unread_seconds=0.0)
+    outbox.take_back("a", [AttemptQuery("r", "w")])
+    assert way.unread == ["r"]
+
+
+async def test_a_scheduler_that_connects_again_has_a_moment_to_read_a_question() -> None:
+    questions = UnreadQuestions(2.0)
+    assert not questions.is_lost("r", 10.0)
+    assert not questions.is_lost("r", 11.9)
+    assert questions.is_lost("r", 12.0)
+    assert not questions.is_lost("r", 20.0)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from headrace.schema.codec import encode_replies
 from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem, StoredChunk, StreamChunk
 from headrace.transport.replies.large import LargeReplies, encode_alone
+from headrace.transport.replies.questions import UnreadQuestions
 from headrace.transport.replies.relay_pump import Relay, RelayPump
 from headrace.transport.replies.routes import RETRY_SECONDS, BrokerState, Routes, Way
 from headrace.transport.replies.stream import ReplyStream
@@ -58,6 +59,7 @@ class ReplyOutbox:
         self._pump: RelayPump | None = None
         if relay is not None:
             self._pump = RelayPump(relay, encode=self._encode, on_relayed=self._note_relayed, on_idle=self._note_empty)
+        self._questions = UnreadQuestions(unread_seconds)
         self._large = large
         self._held: set[ReplyStream] = set()
         self._tasks = TaskOwner()
@@ -102,7 +104,16 @@ class ReplyOutbox:
         for item in items:
             if isinstance(item, StreamChunk | StoredChunk):
                 self.resend(item.request_id, item.attempt)
+            elif isinstance(item, AttemptQuery) and self._pump is not None:
+                self._pump.add(reply_address, (), (item,))
+            elif isinstance(item, AttemptQuery):
+                self._note_unread(item)
             self._discard(item)
+
+    def _note_unread(self, query: AttemptQuery) -> None:
+        # Nobody will ever answer, and whoever asks holds a slot: it must not wait until the deadline.
+        if self._questions.is_lost(query.request_id, self._loop.time()):
+            self._on_unread([query.request_id])
 
     async def wait_empty(self) -> None:
         """Return when everything written so far was handed over."""
@@ -218,12 +229,18 @@ class ReplyOutbox:
         if self._large is not None and isinstance(item, StoredChunk):
             self._tasks.start(self._large.discard(item), name="discard reply")
 
-    def _note_relayed(self, address: str, streams: Sequence[ReplyStream], heard: int | None) -> None:
+    def _note_relayed(
+        self, address: str, streams: Sequence[ReplyStream], statements: Sequence[ReplyItem], heard: int | None
+    ) -> None:
         now = self._loop.time()
         if heard is None:
             self._routes.note_relay_down(now)
         else:
             self._routes.note_relayed(address, heard, now)
+        if heard == 0:
+            for statement in statements:
+                if isinstance(statement, AttemptQuery):
+                    self._note_unread(statement)
         if not heard:
             for stream in streams:
                 stream.must_retell = True

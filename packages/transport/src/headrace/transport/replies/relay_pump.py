@@ -23,7 +23,7 @@ class Relay(Protocol):
 
 
 Encode = Callable[[Sequence[ReplyStream], Sequence[ReplyItem]], bytes]
-OnRelayed = Callable[[str, Sequence[ReplyStream], int | None], None]
+OnRelayed = Callable[[str, Sequence[ReplyStream], Sequence[ReplyItem], int | None], None]
 
 
 class RelayPump:
@@ -32,7 +32,8 @@ class RelayPump:
     Args:
         relay: the way.
         encode: makes a batch of what streams have to tell, and of what is said beside them; empty for nothing.
-        on_relayed: learns the address, the streams of a batch, and how many got it; None where the relay failed.
+        on_relayed: learns the address, the streams of a batch, what was said beside them, and how many got it; None
+            where the relay failed.
         on_idle: called when there is nothing left.
     """
 
@@ -73,12 +74,13 @@ class RelayPump:
         self._on_idle()
 
     async def _publish(self, address: str, streams: Sequence[ReplyStream]) -> None:
-        body = self._encode(streams, self._statements.pop(address, ()))
+        statements = self._statements.pop(address, ())
+        body = self._encode(streams, statements)
         if not body:
             return
         try:
             heard = await self._relay.publish(reply_channel(address), body)
         except TransportUnavailableError:
-            self._on_relayed(address, streams, None)
+            self._on_relayed(address, streams, statements, None)
         else:
-            self._on_relayed(address, streams, heard)
+            self._on_relayed(address, streams, statements, heard)
