@@ -13,6 +13,7 @@ from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport, RabbitmqWorkerTransport, build_parameters
 from headrace.transport.redis import RedisRelay
+from headrace.transport.replies import LargeReplies
 from tests.support.recorders import WAIT_SECONDS, ControlRecorder, ReplyRecorder
 from tests.support.values import fresh_name
 
@@ -30,14 +31,15 @@ class Harness(Protocol):
 
 
 class MemoryHarness:
-    def __init__(self) -> None:
+    def __init__(self, large: LargeReplies | None = None) -> None:
         self._hub = MemoryHub()
+        self._large = large
 
     def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport:
         return MemorySchedulerTransport(self._hub, models=models)
 
     def worker_side(self) -> WorkerTransport:
-        return MemoryWorkerTransport(self._hub)
+        return MemoryWorkerTransport(self._hub, large=self._large)
 
     def put_raw(self, model: str, body: bytes) -> None:
         self._hub.queues[task_queue_name(model)].put(body, priority=0)
@@ -47,7 +49,10 @@ class MemoryHarness:
 
 
 class RabbitmqHarness:
-    def __init__(self, settings: BrokerSettings, redis: RedisSettings | None = None) -> None:
+    def __init__(
+        self, settings: BrokerSettings, redis: RedisSettings | None = None, *, large: LargeReplies | None = None
+    ) -> None:
+        self._large = large
         self._settings = settings
         self._redis = redis
 
@@ -60,7 +65,7 @@ class RabbitmqHarness:
         )
 
     def worker_side(self) -> WorkerTransport:
-        return RabbitmqWorkerTransport(self._settings, relay=self._relay())
+        return RabbitmqWorkerTransport(self._settings, relay=self._relay(), large=self._large)
 
     def put_raw(self, model: str, body: bytes) -> None:
         with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:

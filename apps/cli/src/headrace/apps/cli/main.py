@@ -129,7 +129,11 @@ def doctor(
 ) -> None:
     """Check this machine and the settings, and say what to type where something is missing."""
     from headrace.apps.cli.doctor import run_doctor
+    from headrace.process.logs import set_up_log
+    from headrace.schema.settings import LogSettings
 
+    # What libraries say of a connection that fails is said in a finding.
+    set_up_log(LogSettings(level="error"))
     raise typer.Exit(run_doctor(config=config, as_json=json))
 
 
