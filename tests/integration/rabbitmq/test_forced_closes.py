@@ -157,15 +157,20 @@ async def test_a_request_that_waits_in_an_alarm_past_its_deadline_ends_there(
     assert text_of(await read(await rig.submit(text="In time."))) == "In time."
 
 
-@pytest.mark.parametrize("times", [2])
-async def test_connections_that_the_broker_closes_tear_no_stream(
-    rig: Rig, broker: tuple[RabbitMqNode, RunningNode], times: int
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("close_all_connections", "a test"),
+        ("eval", "[exit(Channel, kill) || Channel <- rabbit_channel:list()]."),
+    ],
+    ids=["connections", "channels"],
+)
+async def test_connections_and_channels_that_the_broker_ends_tear_no_stream(
+    rig: Rig, broker: tuple[RabbitMqNode, RunningNode], command: tuple[str, ...]
 ) -> None:
     worker = await rig.start_worker()
     generation, events = await submit_long(rig, tokens=2000)
-    for _ in range(times):
-        await asyncio.to_thread(rabbitmqctl, broker[1], "close_all_connections", "a test")
-        events += await read_until_text(generation)
+    await asyncio.to_thread(rabbitmqctl, broker[1], *command)
     events += await read(generation)
     check_once(events, tokens=2000)
     assert text_of(await read(await rig.submit(text="After."))) == "After."

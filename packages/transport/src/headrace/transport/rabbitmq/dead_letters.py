@@ -33,6 +33,8 @@ from headrace.transport.rabbitmq.topology import find_kind, message_priority
 
 PERSISTENT = 2
 NOT_FOUND = 404
+# Somebody sits at a terminal: a broker that takes no messages is said, not waited for.
+BLOCKED_SECONDS = 10
 # Messages that are looked at in one queue; they all lie in its broker meanwhile, unacknowledged.
 MOST_SEEN = 10_000
 _RETRY = re.compile(r"\.r\d+$")
@@ -80,6 +82,7 @@ class DeadLetterBox:
         use_msgpack_envelopes()
         self._settings = settings
         self._parameters = build_parameters(settings, name="headrace dead letters")
+        self._parameters.blocked_connection_timeout = BLOCKED_SECONDS
 
     def browse(self, queue_name: str) -> list[DeadTaskFound]:
         """Return the dead letters of a task queue, the oldest first, each once.
