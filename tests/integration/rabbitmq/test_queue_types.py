@@ -120,7 +120,7 @@ async def test_a_queue_of_another_type_is_said_by_gateway_worker_and_doctor_and_
         await worker.close()
         await scheduler.close()
     said = [line["reason"] for line in logs if line["event"] == "queue refused"]
-    assert all(reason.startswith(f"the queue {task_queue_name(model)} exists with x-queue-type") for reason in said)
+    assert all(reason.startswith(f"the queue {task_queue_name(model)} exists with ") for reason in said)
     facts = await asyncio.to_thread(inspect_broker, quorum_settings, [model])
     assert len(facts.refusals) == 4
     assert {finding.status for finding in findings.judge_queues(facts, longest_request_seconds=1.0)} == {"failed"}

@@ -79,14 +79,25 @@ def test_a_queue_of_another_type_names_the_setting() -> None:
     assert f"rabbitmqctl delete_queue {NAME}" in said
 
 
-def test_a_queue_with_another_argument_says_what_to_delete() -> None:
+def _say(argument: str, ours: str, theirs: str) -> str:
     text = (
-        f"PRECONDITION_FAILED - inequivalent arg 'x-max-priority' for queue '{NAME}' in vhost '/': "
-        "received the value '9' of type 'signedint' but current is none"
+        f"PRECONDITION_FAILED - inequivalent arg '{argument}' for queue '{NAME}' in vhost '/': "
+        f"received {ours} but current is {theirs}"
     )
     said = explain_refusal(ChannelClosedByBroker(406, text))
     assert said is not None
-    assert said.startswith(f"the queue {NAME} exists with x-max-priority = none, not 9: ")
+    return said
+
+
+def test_arguments_of_one_type_name_the_setting_too() -> None:
+    said = _say("x-max-priority", "none", "the value '9' of type 'signedint'")
+    assert said.startswith(f"the queue {NAME} exists with x-max-priority = 9, not none: set broker.queue_type")
+
+
+def test_a_queue_with_another_argument_says_what_to_delete() -> None:
+    said = _say("x-max-priority", "the value '99' of type 'signedint'", "the value '9' of type 'signedint'")
+    assert said.startswith(f"the queue {NAME} exists with x-max-priority = 9, not 99: it was made by another version")
+    assert f"rabbitmqctl delete_queue {NAME}" in said
     assert "broker.queue_type" in said
 
 

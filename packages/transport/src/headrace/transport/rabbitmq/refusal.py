@@ -5,6 +5,9 @@ import re
 from pika.exceptions import ChannelClosed
 
 PRECONDITION_FAILED = 406
+NONE = "none"
+# The broker looks at these before it looks at the type.
+_OF_ONE_TYPE = ("x-max-priority", "x-delivery-limit", "x-consumer-timeout")
 _OTHER_ARGUMENTS = re.compile(
     r"inequivalent arg '(?P<argument>[^']+)' for queue '(?P<queue>[^']+)'.*?"
     r"received (?P<ours>.+?) but current is (?P<theirs>.+)",
@@ -19,12 +22,17 @@ def explain_refusal(error: object) -> str | None:
         return None
     text = str(error.reply_text)
     if found := _OTHER_ARGUMENTS.search(text):
-        queue, argument = found["queue"], found["argument"]
-        seen = f"the queue {queue} exists with {argument} = {_plain(found['theirs'])}, not {_plain(found['ours'])}"
-        return f"{seen}: {_what_to_do(argument, queue)}"
+        queue, argument, theirs, ours = (
+            found["queue"],
+            found["argument"],
+            _plain(found["theirs"]),
+            _plain(found["ours"]),
+        )
+        is_of_type = argument == "x-queue-type" or (argument in _OF_ONE_TYPE and NONE in (theirs, ours))
+        return f"the queue {queue} exists with {argument} = {theirs}, not {ours}: {_what_to_do(queue, is_of_type)}"
     if found := _INVALID_ARGUMENT.search(text):
         queue, argument = found["queue"], found["argument"]
-        return f"the broker refuses {argument} for the queue {queue}: {_what_to_do(argument, queue)}"
+        return f"the broker refuses {argument} for the queue {queue}: {_what_to_do(queue, argument in _OF_ONE_TYPE)}"
     return None
 
 
@@ -32,8 +40,8 @@ def _plain(value: str) -> str:
     return value.strip().removeprefix("the value ").partition(" of type ")[0].strip("'")
 
 
-def _what_to_do(argument: str, queue: str) -> str:
+def _what_to_do(queue: str, is_of_type: bool) -> str:  # noqa: FBT001 - a claim
     delete = f"let it run empty, delete it (rabbitmqctl delete_queue {queue}), and it is made again"
-    if argument == "x-queue-type":
-        return f"set broker.queue_type to what it is; or {delete}"
-    return f"it was made by another version or by hand, or for another broker.queue_type; {delete}"
+    if is_of_type:
+        return f"set broker.queue_type to what it is (rabbitmqctl list_queues name type); or {delete}"
+    return f"it was made by another version or by hand, and broker.queue_type is not the reason; {delete}"
