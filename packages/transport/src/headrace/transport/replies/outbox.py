@@ -186,28 +186,35 @@ class ReplyOutbox:
 
     def _encode(self, streams: Sequence[ReplyStream], statements: Sequence[ReplyItem]) -> bytes:
         """Make a batch, without the chunks that are too large for it; empty where nothing remains."""
+        if self._large is None:
+            return encode_replies([*statements, *[stream.take_chunk() for stream in streams]])
         items = list(statements)
         chunks: list[tuple[ReplyStream, StreamChunk]] = []
         for stream in streams:
             if stream.is_held:
                 continue
-            if stream.ready is not None and (ready := stream.take_ready()) is not None:
+            if (ready := stream.take_ready()) is not None:
                 items.append(ready)
                 if stream.has_pending:
                     self._mark_dirty(stream)
             else:
-                chunk = stream.take_chunk()
-                chunks.append((stream, chunk))
+                chunks.append((stream, chunk := stream.take_chunk()))
                 items.append(chunk)
         body = encode_replies(items) if items else b""
-        if self._large is None or not chunks or not self._large.is_large(body):
-            return body
+        return self._move_large(items, chunks, self._large) if self._large.is_large(body) and chunks else body
+
+    def _move_large(
+        self, items: Sequence[ReplyItem], chunks: Sequence[tuple[ReplyStream, StreamChunk]], large: LargeReplies
+    ) -> bytes:
+        """Send the large chunks of a batch to the object store, and make a batch of the rest."""
+        moved: set[int] = set()
         for stream, chunk in chunks:
             alone = encode_alone(chunk)
-            if self._large.is_large(alone):
-                items = [item for item in items if item is not chunk]
-                self._hold(stream, chunk, alone, self._large)
-        return encode_replies(items) if items else b""
+            if large.is_large(alone):
+                moved.add(id(chunk))
+                self._hold(stream, chunk, alone, large)
+        rest = [item for item in items if id(item) not in moved]
+        return encode_replies(rest) if rest else b""
 
     def _hold(self, stream: ReplyStream, chunk: StreamChunk, body: bytes, large: LargeReplies) -> None:
         stream.is_held = True
