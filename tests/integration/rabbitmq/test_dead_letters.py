@@ -10,6 +10,7 @@ import pika
 import pytest
 
 from headrace.apps.cli.dead import DeadOptions, drop_dead, list_dead, retry_dead, show_dead
+from headrace.scheduler.history import GONE, SILENT
 from headrace.schema.codec import encode_task
 from headrace.schema.dead_letter import DeadLetter, LostAttempt
 from headrace.schema.errors import ErrorCode
@@ -93,7 +94,8 @@ async def test_a_request_that_was_given_up_is_kept_with_each_of_its_attempts(rig
     assert found.id == request_id
     assert "3 workers were lost" in found.letter.reason
     assert [(lost.attempt, lost.worker_id) for lost in found.letter.attempts] == list(enumerate(workers, 1))
-    assert all(lost.how == "its worker was gone" for lost in found.letter.attempts)
+    # A broker that is slow to say that nobody is there is not waited for.
+    assert {lost.how for lost in found.letter.attempts} <= {GONE, SILENT}
     times = [lost.granted_at for lost in found.letter.attempts]
     assert times == sorted(times)
     assert 0 < times[0] <= found.letter.died_at
