@@ -87,9 +87,10 @@ class Attempts:
                 runner,
                 query.worker_id,
                 seconds=self._confirm_seconds(),
+                ask=lambda: self._send(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt)),
                 grant=lambda asker_id: self._grant(asker_id, entry),
             )
-            self._send(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt))
+            entry.confirmation.ask()
 
     def _drop(self, query: AttemptQuery) -> None:
         self._leftovers.take(query.request_id)
