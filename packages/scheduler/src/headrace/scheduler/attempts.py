@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from headrace.scheduler.confirmation import Confirmation
 from headrace.scheduler.entries import Entries, Entry
 from headrace.scheduler.leftovers import Leftovers
-from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import SchedulerObserver
 from headrace.schema.control import (
     AttemptGranted,
@@ -125,9 +124,11 @@ class Attempts:
     def _send(self, worker_id: str, message: ControlMessage) -> None:
         self._transport.send_control(message, model="", worker_id=worker_id)
 
-    def _why_not_again(self, mailbox: Mailbox) -> str | None:
-        if mailbox.attempt >= self._max_attempts:
-            return f"{mailbox.attempt} workers were lost while they ran this request; it is not tried again"
+    def _why_not_again(self, entry: Entry) -> str | None:
+        mailbox = entry.mailbox
+        lost = mailbox.attempt - entry.is_spared
+        if lost >= self._max_attempts:
+            return f"{lost} workers were lost while they ran this request; it is not tried again"
         if not mailbox.can_continue:
             # A second sample can't be spliced onto the first: the client must send the request again.
             return "the worker that ran this request was lost; send the request again"
@@ -138,8 +139,10 @@ class Attempts:
         mailbox = entry.mailbox
         entry.confirmation = None
         previous, before = mailbox.worker_id or mailbox.granted_to, mailbox.attempt
+        # Of a request with copies, the first number fences off whoever may have begun unheard; nobody was lost.
+        entry.is_spared = entry.is_spared or (previous is None and entry.copies > 0)
         is_known = mailbox.granted_to == worker_id and mailbox.worker_id is None
-        if not is_known and (reason := self._why_not_again(mailbox)):
+        if not is_known and (reason := self._why_not_again(entry)):
             self._entries.end_early(entry, ErrorCode.WORKER_LOST, reason)
             self._send(worker_id, AttemptRefused(mailbox.request_id, reason))
             return
@@ -149,6 +152,6 @@ class Attempts:
         attempt = mailbox.begin_attempt(worker_id)
         self._send(worker_id, AttemptGranted(mailbox.request_id, attempt, mailbox.told()))
         self._entries.end_wait(entry, picked_up=True)
-        if attempt != before:
+        if attempt != before and not (previous is None and entry.copies):
             for observer in self._observers:
                 observer.attempt_opened(mailbox.model)

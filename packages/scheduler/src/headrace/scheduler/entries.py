@@ -32,6 +32,7 @@ class Entry(Struct):
         payload: what it has in the object store.
         copies: how many copies of its task were published.
         running_copy: which of the messages of its task its worker runs it out of.
+        is_spared: its first attempt out of several messages was granted by name, and counts as no loss.
     """
 
     mailbox: Mailbox
@@ -45,6 +46,7 @@ class Entry(Struct):
     payload: PayloadRef | None = None
     copies: int = 0
     running_copy: int = 0
+    is_spared: bool = False
 
     def end_timers(self) -> None:
         """Let nothing more happen to it by itself."""
