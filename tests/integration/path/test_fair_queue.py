@@ -172,7 +172,7 @@ async def test_the_door_says_when_to_come_again_and_is_about_right(open_rig: Ope
 async def test_one_that_asks_is_told_how_long_it_will_be(open_rig: OpenRig, owner: TaskOwner) -> None:
     async with open_rig() as rig:
         await rig.start_worker(slots=2)
-        generations = [await rig.submit(tokens=2, first_token_seconds=0.09, step_seconds=0.01) for _ in range(60)]
+        generations = [await rig.submit(tokens=2, first_token_seconds=0.09, step_seconds=0.01) for _ in range(100)]
         reading = [owner.start(read(generation), name="reader") for generation in generations]
         events = await read(await rig.submit(tokens=1, asks_position=True))
         told = [event for event in events if isinstance(event, GenerationQueued)]
