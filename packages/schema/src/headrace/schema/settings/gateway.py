@@ -25,8 +25,8 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     keepalive_seconds: Annotated[
         Seconds,
         Meta(
-            description="A stream without events sends an SSE comment this often, to keep proxies awake; while it waits "
-            "for a worker the comment says its position and the expected wait."
+            description="A stream without events sends an SSE comment this often, to keep proxies awake; while it "
+            "waits for a worker the comment says its position and the expected wait."
         ),
     ] = 15.0
     drain_seconds: Annotated[
