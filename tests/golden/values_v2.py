@@ -166,6 +166,8 @@ TASKS: dict[str, GenerationTask] = {
         lane="batch",
         tenant="acme",
         retained=True,
+        ask_after=1700000028.5,
+        copy=2,
     ),
 }
 
@@ -198,8 +200,8 @@ REPLIES: list[ReplyItem] = [
         ),
     ),
     StreamChunk("gen_2", 1, 7, (GenerationStarted("node-1-abc"), SequenceDelta(0, "told again", (5,))), retells=True),
-    AttemptQuery("gen_2", "node-2-def"),
-    AttemptRunning("gen_2", 1, "node-1-abc"),
+    AttemptQuery("gen_2", "node-2-def", 2),
+    AttemptRunning("gen_2", 1, "node-1-abc", is_returned=True),
     StoredChunk("gen_2", 1, PayloadRef(key="replies/gen_2/1-ab", size_bytes=200_000, sha256="0f" * 32)),
 ]
 

@@ -4,8 +4,9 @@ import asyncio
 
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import Event, StreamChunk
+from headrace.schema.names import Lane
 from headrace.schema.task import GenerationTask
-from headrace.transport.base import ReplyReceiver, TransportUnavailableError
+from headrace.transport.base import QueueDepth, ReplyReceiver, TransportUnavailableError
 from tests.support.recorders import Recorder
 
 
@@ -18,6 +19,9 @@ class RecordingSchedulerTransport(Recorder):
         self.controls: list[tuple[ControlMessage, str, str | None]] = []
         self.receiver: ReplyReceiver | None = None
         self.unsent: list[GenerationTask] = []
+        self.levels: list[int | None] = []
+        self.depth: QueueDepth | None = None
+        self.measured = 0
         self._ready = asyncio.Event()
         self._ready.set()
 
@@ -41,7 +45,8 @@ class RecordingSchedulerTransport(Recorder):
     async def wait_ready(self) -> None:
         await self._ready.wait()
 
-    def publish_task(self, task: GenerationTask) -> None:
+    def publish_task(self, task: GenerationTask, *, level: int | None = None) -> None:
+        self.levels.append(level)
         (self.tasks if self._ready.is_set() else self.unsent).append(task)
         self.changed()
 
@@ -50,6 +55,10 @@ class RecordingSchedulerTransport(Recorder):
         was_unsent = len(kept) < len(self.unsent)
         self.unsent = kept
         return was_unsent
+
+    async def measure_queue(self, model: str, lane: Lane) -> QueueDepth | None:
+        self.measured += 1
+        return self.depth
 
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
         self.controls.append((message, model, worker_id))

@@ -4,12 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 
 from headrace.schema.codec import decode_task
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
 from headrace.schema.events import AttemptQuery, GenerationStarted, SequenceDelta, SequenceStarted
+from headrace.schema.levels import CLASSIC_LEVELS
 from headrace.schema.settings import BrokerSettings
-from headrace.transport.base import TransportUnavailableError
+from headrace.transport.base import QueueDepth, TransportUnavailableError
 from tests.contract.transport.harness import Harness, MemoryHarness, RabbitmqHarness, Sides, take, take_nothing
 from tests.support.recorders import ControlRecorder
 from tests.support.values import fresh_name, make_task
@@ -55,6 +57,65 @@ async def test_tasks_of_one_priority_arrive_in_order_and_a_higher_priority_overt
         order.append(message.message_id)
         consumer.ack(message)
     assert order == [high.request_id, *(task.request_id for task in low)]
+
+
+async def test_inside_a_priority_the_higher_level_overtakes(sides: Sides) -> None:
+    levels = [CLASSIC_LEVELS.level_of(5, share) for share in (0, 3, 7)] + [CLASSIC_LEVELS.level_of(4, 7)]
+    tasks = {level: make_task(sides.model) for level in levels}
+    for level, task in tasks.items():
+        sides.scheduler.publish_task(task, level=level)
+    await _until_queued(sides)
+    consumer = await sides.open_consumer()
+    order: list[str] = []
+    for _ in levels:
+        message = await take(consumer)
+        order.append(message.message_id)
+        consumer.ack(message)
+    assert order == [tasks[level].request_id for level in sorted(levels, reverse=True)]
+
+
+async def test_a_queue_says_how_many_wait_and_how_many_take(sides: Sides) -> None:
+    assert await sides.scheduler.measure_queue(sides.model, "online") == QueueDepth(0, 0)
+    for _ in range(3):
+        sides.scheduler.publish_task(make_task(sides.model))
+    await _until_depth(sides, QueueDepth(3, 0))
+    consumer = await sides.open_consumer()
+    message = await take(consumer)
+    await _until_depth(sides, QueueDepth(2, 1))
+    consumer.ack(message)
+    await take(consumer)
+    await _until_depth(sides, QueueDepth(1, 1))
+    await sides.close_consumer(consumer)
+    await _until_depth(sides, QueueDepth(2, 0))
+
+
+async def _until_depth(sides: Sides, expected: QueueDepth) -> None:
+    async with asyncio.timeout(10):
+        depth = None
+        while depth != expected:
+            depth = await sides.scheduler.measure_queue(sides.model, "online")
+            await asyncio.sleep(0.01)
+
+
+async def test_a_queue_that_is_not_there_has_no_depth_and_harms_nothing(sides: Sides) -> None:
+    for _ in range(2):
+        assert await sides.scheduler.measure_queue(fresh_name("nobody"), "online") is None
+    assert await sides.scheduler.measure_queue(sides.model, "online") == QueueDepth(0, 0)
+    sides.scheduler.publish_task(make_task(sides.model))
+    await take(await sides.open_consumer())
+
+
+async def test_a_copy_is_another_message_of_the_same_task(sides: Sides) -> None:
+    task = make_task(sides.model)
+    copy = structs.replace(task, copy=2, is_repeat=True)
+    sides.scheduler.publish_task(task)
+    sides.scheduler.publish_task(copy, level=CLASSIC_LEVELS.highest)
+    await _until_depth(sides, QueueDepth(2, 0))
+    consumer = await sides.open_consumer(prefetch=2)
+    messages = [await take(consumer) for _ in range(2)]
+    assert [decode_task(message.args[0]) for message in messages] == [copy, task]
+    assert [message.message_id for message in messages] == [task.request_id] * 2
+    assert [message.options.get("copy", 0) for message in messages] == [2, 0]
 
 
 async def _until_queued(sides: Sides) -> None:
@@ -168,6 +229,14 @@ async def test_replies_to_a_scheduler_that_is_gone_are_reported(sides: Sides, ha
     await sides.controls.until(lambda: sides.controls.unread == ["orphan"])
 
 
+async def test_a_question_to_a_scheduler_that_is_gone_is_reported(sides: Sides) -> None:
+    address = sides.address
+    await sides.scheduler.close()
+    sides.worker.send(address, AttemptQuery("orphan", sides.worker_id))
+    await sides.controls.until(lambda: sides.controls.unread == ["orphan"])
+    await sides.worker.flush()
+
+
 async def test_a_query_reaches_the_scheduler_and_its_answer_only_the_worker_that_asked(
     sides: Sides, harness: Harness
 ) -> None:
@@ -199,6 +268,7 @@ async def test_a_cancel_to_all_reaches_every_worker_of_the_model_and_no_other(si
 async def test_a_closed_side_says_that_it_is_unavailable(sides: Sides) -> None:
     await sides.scheduler.check()
     await sides.scheduler.close()
+    assert await sides.scheduler.measure_queue(sides.model, "online") is None
     with pytest.raises(TransportUnavailableError):
         await sides.scheduler.check()
     with pytest.raises(TransportUnavailableError):

@@ -7,7 +7,13 @@ import httpx
 import pytest
 
 from headrace.gateway.draining import Draining
-from headrace.schema.events import GenerationFailed, GenerationFinished, GenerationStarted, SequenceDelta
+from headrace.schema.events import (
+    GenerationFailed,
+    GenerationFinished,
+    GenerationQueued,
+    GenerationStarted,
+    SequenceDelta,
+)
 from headrace.schema.settings import GatewaySettings
 from tests.integration.gateway.conftest import Serve
 from tests.unit.gateway.doubles import CHAT, HELLO, USAGE, ScriptedSource, make_app
@@ -51,6 +57,43 @@ async def test_a_waiting_stream_gets_its_headers_and_comments(serve: Serve) -> N
             gate.set()
             rest = [line async for line in lines]
     assert rest[-2].endswith('{"type":"generation_finished"}]}')
+
+
+@pytest.mark.parametrize("path", ["/v1/chat/completions", "/v1/generations"])
+async def test_a_stream_that_waits_for_a_worker_says_so_in_its_comments(serve: Serve, path: str) -> None:
+    gate = asyncio.Event()
+    source = ScriptedSource(gate, *HELLO)
+    source.queued = GenerationQueued(3)
+    settings = GatewaySettings(header_wait_seconds=0.05, keepalive_seconds=0.05)
+    async with serve(make_app(source, settings=settings)) as port, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{port}{path}"
+        async with client.stream("POST", url, json=CHAT | {"stream": True}) as answer:
+            lines = answer.aiter_lines()
+            assert await anext(lines) == ": queued position=3"
+            source.queued = GenerationQueued(1, 11.2)
+            while await anext(lines) != ": queued position=1 eta_seconds=12":
+                pass
+            source.queued = None
+            while await anext(lines) != ": keepalive":
+                pass
+            gate.set()
+            rest = [line async for line in lines]
+    assert any("world" in line for line in rest)
+
+
+async def test_one_that_asks_is_told_in_comments_where_its_dialect_has_no_word_for_it(serve: Serve) -> None:
+    gate, told = asyncio.Event(), asyncio.Event()
+    source = ScriptedSource((GenerationQueued(9),), told, (GenerationQueued(4, 2.0),), gate, *HELLO)
+    settings = GatewaySettings(header_wait_seconds=0.05)
+    async with serve(make_app(source, settings=settings)) as port, httpx.AsyncClient() as client:
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+        # The headers do not go for it, so that an early failure still has its own status.
+        async with client.stream("POST", url, json=CHAT | {"stream": True}) as answer:
+            told.set()
+            lines = answer.aiter_lines()
+            assert await anext(lines) == ": queued position=4 eta_seconds=2"
+            gate.set()
+            assert [line async for line in lines][-2] == "data: [DONE]"
 
 
 async def test_a_failure_after_the_headers_is_an_event(serve: Serve) -> None:

@@ -5,14 +5,19 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+from msgspec import structs
+
 from headrace.scheduler.base import Generation, Submission
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.scheduler import Scheduler
+from headrace.schema.caller import Caller
 from headrace.schema.events import Event, SequenceDelta
-from headrace.schema.request import GenerationParameters
+from headrace.schema.request import GenerationParameters, OutputFlags
 from headrace.schema.settings import ObjectSettings, SchedulerSettings
+from headrace.transport.base import SchedulerTransport
 from headrace.transport.objects import ObjectStore, PayloadStore
 from headrace.transport.tasks import TaskOwner
+from headrace.worker.engines.base import EngineJob
 from headrace.worker.engines.scripted import Script, ScriptedEngine
 from headrace.worker.observer import GenerationRan
 from headrace.worker.replica import Replica, ReplicaIdentity
@@ -39,6 +44,18 @@ class RanRecorder(Recorder):
         self.changed()
 
 
+class CountingEngine(ScriptedEngine):
+    """Remembers the jobs that it was given."""
+
+    def __init__(self, script: Script, *, slots: int, max_model_tokens: int) -> None:
+        super().__init__(script, slots=slots, max_model_tokens=max_model_tokens)
+        self.jobs: list[str] = []
+
+    def generate(self, job: EngineJob) -> AsyncGenerator[list[Event], None]:
+        self.jobs.append(job.request_id)
+        return super().generate(job)
+
+
 class Worker:
     """One running replica."""
 
@@ -48,7 +65,7 @@ class Worker:
         self.ran = RanRecorder()
         self.stop = asyncio.Event()
         self.worker_id = fresh_name("worker")
-        engine = ScriptedEngine(Script(step_seconds=0.002), slots=slots, max_model_tokens=100_000)
+        self._engine = engine = CountingEngine(Script(step_seconds=0.002), slots=slots, max_model_tokens=100_000)
         self._replica = Replica(
             engine,
             harness.worker_side(),
@@ -59,6 +76,10 @@ class Worker:
         )
         self.failure: BaseException | None = None
         self._ended = asyncio.Event()
+
+    @property
+    def jobs(self) -> list[str]:
+        return self._engine.jobs
 
     async def run(self) -> None:
         try:
@@ -80,7 +101,9 @@ class Worker:
 class Rig:
     """Starts parts, and ends them all."""
 
-    def __init__(self, harness: Harness, objects: ObjectStore | None = None) -> None:
+    def __init__(
+        self, harness: Harness, objects: ObjectStore | None = None, settings: SchedulerSettings | None = None
+    ) -> None:
         self.harness = harness
         self.objects = objects
         self.model = fresh_name("model")
@@ -88,11 +111,15 @@ class Rig:
         self.scheduler = Scheduler(
             self.transport,
             models={self.model: self.model},
-            settings=SchedulerSettings(),
+            settings=settings or SchedulerSettings(),
             large=None if objects is None else LargeRequests(PayloadStore(objects), ObjectSettings()),
         )
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
+
+    def another_scheduler(self, transport: SchedulerTransport, settings: SchedulerSettings) -> Scheduler:
+        """One of another gateway; the test starts and closes it."""
+        return Scheduler(transport, models={self.model: self.model}, settings=settings)
 
     async def start_worker(self, *, slots: int = 4, drain_seconds: float = 10.0) -> Worker:
         payloads = None if self.objects is None else PayloadStore(self.objects)
@@ -110,6 +137,9 @@ class Rig:
         seconds: float = 30.0,
         n: int = 1,
         seed: int | None = None,
+        tenant: str = "",
+        asks_position: bool = False,
+        scheduler: Scheduler | None = None,
         **scripted: Any,
     ) -> Generation:
         parameters = GenerationParameters(
@@ -117,11 +147,14 @@ class Rig:
         )
         submission = Submission(
             request_id=fresh_name("gen"),
-            request=make_request(self.model, prompt, parameters),
+            request=structs.replace(
+                make_request(self.model, prompt, parameters), output=OutputFlags(queue_position=asks_position)
+            ),
             priority=priority,
             timeout_seconds=seconds,
+            caller=Caller(tenant_id=tenant),
         )
-        return await self.scheduler.submit(submission)
+        return await (scheduler or self.scheduler).submit(submission)
 
     async def close(self) -> None:
         await self.scheduler.close()
@@ -131,8 +164,10 @@ class Rig:
 
 
 @asynccontextmanager
-async def running_rig(harness: Harness, objects: ObjectStore | None = None) -> AsyncGenerator[Rig]:
-    rig = Rig(harness, objects)
+async def running_rig(
+    harness: Harness, objects: ObjectStore | None = None, settings: SchedulerSettings | None = None
+) -> AsyncGenerator[Rig]:
+    rig = Rig(harness, objects, settings)
     await rig.scheduler.start()
     await rig.transport.wait_ready()
     try:

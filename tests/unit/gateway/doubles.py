@@ -15,6 +15,7 @@ from headrace.schema.errors import HeadraceError
 from headrace.schema.events import (
     Event,
     GenerationFinished,
+    GenerationQueued,
     GenerationStarted,
     SequenceDelta,
     SequenceFinished,
@@ -46,12 +47,12 @@ class ScriptedGeneration:
     """A `Generation` that plays its steps, and then a last one again and again if there is one."""
 
     def __init__(
-        self, request_id: str, steps: Sequence[Step], repeated: Sequence[Event] | None, told: Recorder
+        self, request_id: str, steps: Sequence[Step], repeated: Sequence[Event] | None, source: "ScriptedSource"
     ) -> None:
         self._request_id = request_id
         self._steps = list(steps)
         self._repeated = repeated
-        self._told = told
+        self._source = source
         self.read = 0
         self.closed = 0
 
@@ -67,12 +68,18 @@ class ScriptedGeneration:
     def rate_limits(self) -> RateLimits | None:
         return None
 
+    @property
+    def queued(self) -> GenerationQueued | None:
+        self._source.waits_told += 1
+        self._source.changed()
+        return self._source.queued
+
     def __aiter__(self) -> "ScriptedGeneration":
         return self
 
     async def __anext__(self) -> Sequence[Event]:
         self.read += 1
-        self._told.changed()
+        self._source.changed()
         while self._steps:
             step = self._steps.pop(0)
             if isinstance(step, asyncio.Event):
@@ -89,7 +96,7 @@ class ScriptedGeneration:
 
     async def aclose(self) -> None:
         self.closed += 1
-        self._told.changed()
+        self._source.changed()
 
 
 class ScriptedSource(Recorder):
@@ -100,6 +107,8 @@ class ScriptedSource(Recorder):
         self.steps = steps
         self.repeated = repeated
         self.refusal: HeadraceError | None = None
+        self.queued: GenerationQueued | None = None
+        self.waits_told = 0
         self.submissions: list[Submission] = []
         self.generations: list[ScriptedGeneration] = []
         self.running: set[str] = set()

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from headrace.scheduler.base import Submission
 from headrace.scheduler.generation import MailboxGeneration
+from headrace.scheduler.line import Ticket
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.scheduler import Scheduler
-from headrace.scheduler.waiting import Ticket, WaitingLines
+from headrace.scheduler.waiting import WaitingLines
 from headrace.schema.events import (
     Event,
     GenerationFinished,
@@ -26,6 +28,7 @@ from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest, OutputFlags
 from headrace.schema.settings import SchedulerSettings
 from tests.support.transports import RecordingSchedulerTransport
+from tests.support.values import make_task
 
 STREAM: tuple[Event, ...] = (
     GenerationStarted("w", 1),
@@ -37,7 +40,13 @@ STREAM: tuple[Event, ...] = (
 
 
 def enter(lines: WaitingLines, *, model: str = "m", priority: int = 5, asked: bool = True) -> Ticket:
-    return lines.enter(Mailbox("r", model=model), priority=priority, asked=asked)
+    request = ChatCompletionRequest(model=model, messages=(), output=OutputFlags(queue_position=asked))
+    task = structs.replace(make_task(model, priority=priority), request=request)
+    return lines.enter(Mailbox("r", model=model), task, share=lines.find(model, "online").find_share("", priority))
+
+
+def leave(lines: WaitingLines, ticket: Ticket) -> None:
+    lines.leave(ticket, picked_up=False)
 
 
 def now() -> float:
@@ -50,9 +59,9 @@ async def test_the_first_position_is_told_at_once() -> None:
     other = enter(lines, model="other")
     assert [ticket.position for ticket in (low, high, other)] == [1, 0, 0]
     assert await low.mailbox.receive() == [GenerationQueued(1)]
-    assert first.position == -1
+    assert first.told is None
     for ticket in (first, low, high, other):
-        lines.leave(ticket)
+        leave(lines, ticket)
 
 
 async def test_a_position_that_changes_is_told_once_a_second() -> None:
@@ -60,12 +69,12 @@ async def test_a_position_that_changes_is_told_once_a_second() -> None:
     ahead = [enter(lines, asked=False) for _ in range(3)]
     ticket = enter(lines)
     assert await ticket.mailbox.receive() == [GenerationQueued(3)]
-    lines.leave(ahead[0])
+    leave(lines, ahead[0])
     lines.tell(now() + 0.5)
-    assert ticket.position == 3
+    assert ticket.told == (3, False)
     lines.tell(now() + 1.0)
     assert await ticket.mailbox.receive() == [GenerationQueued(2)]
-    lines.leave(ahead[1])
+    leave(lines, ahead[1])
     lines.tell(now() + 1.5)
     lines.tell(now() + 2.5)
     lines.tell(now() + 4.0)
@@ -74,7 +83,7 @@ async def test_a_position_that_changes_is_told_once_a_second() -> None:
     enter(lines, priority=9, asked=False)
     lines.tell(now() + 6.0)
     assert await ticket.mailbox.receive() == [GenerationQueued(3)]
-    lines.leave(ticket)
+    leave(lines, ticket)
 
 
 async def test_a_slow_reader_sees_the_newest_position_only() -> None:
@@ -82,10 +91,10 @@ async def test_a_slow_reader_sees_the_newest_position_only() -> None:
     ahead = [enter(lines, asked=False) for _ in range(5)]
     ticket = enter(lines)
     for second, other in enumerate(ahead, start=1):
-        lines.leave(other)
+        leave(lines, other)
         lines.tell(now() + 2.0 * second)
     assert await ticket.mailbox.receive() == [GenerationQueued(0)]
-    lines.leave(ticket)
+    leave(lines, ticket)
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.booleans(), st.integers(0, 3)), max_size=20))
@@ -95,12 +104,13 @@ async def test_a_position_counts_those_ahead(steps: list[tuple[int, bool, int]])
     for priority, asked, leaving in steps:
         waiting.append(enter(lines, priority=priority, asked=asked))
         if leaving == 0:
-            lines.leave(waiting.pop(len(waiting) // 2))
+            leave(lines, waiting.pop(len(waiting) // 2))
     lines.tell(now() + 10.0)
     in_order = sorted(waiting, key=lambda ticket: -ticket.priority)
-    assert [ticket.position for ticket in in_order] == [i if ticket.asked else -1 for i, ticket in enumerate(in_order)]
+    told = [(place, False) if ticket.asked else None for place, ticket in enumerate(in_order)]
+    assert [ticket.told for ticket in in_order] == told
     for ticket in waiting:
-        lines.leave(ticket)
+        leave(lines, ticket)
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from headrace.schema.codec import decode_replies
 from headrace.schema.events import AttemptQuery, ReplyItem, SequenceDelta, SequenceStarted, StreamChunk
 from headrace.transport.replies import BrokerState, ReplyOutbox
-from headrace.transport.replies.questions import UnreadQuestions
 
 
 class _Way:
@@ -75,12 +74,14 @@ async def test_a_question_that_nobody_reads_ends_for_whoever_asked() -> None:
     way = _Way()
     outbox = ReplyOutbox(way.publish, way.state, on_unread=way.unread.extend, unread_seconds=0.0)
     outbox.take_back("a", [AttemptQuery("r", "w")])
+    await outbox.wait_empty()
     assert way.unread == ["r"]
 
 
 async def test_a_scheduler_that_connects_again_has_a_moment_to_read_a_question() -> None:
-    questions = UnreadQuestions(2.0)
-    assert not questions.is_lost("r", 10.0)
-    assert not questions.is_lost("r", 11.9)
-    assert questions.is_lost("r", 12.0)
-    assert not questions.is_lost("r", 20.0)
+    way = _Way()
+    outbox = ReplyOutbox(way.publish, way.state, on_unread=way.unread.extend, unread_seconds=60.0)
+    outbox.take_back("a", [AttemptQuery("r", "w")])
+    await outbox.wait_empty()
+    assert way.sent == [("a", [AttemptQuery("r", "w")])]
+    assert way.unread == []

@@ -3,6 +3,7 @@
 import pytest
 from pika.exceptions import ChannelClosedByBroker
 
+from headrace.schema.levels import levels_of
 from headrace.schema.names import task_queue_name
 from headrace.schema.settings import BrokerSettings
 from headrace.schema.settings.services import QueueType
@@ -63,9 +64,19 @@ def test_a_classic_queue_says_its_consumer_timeout_where_the_broker_takes_it(ver
 
 
 def test_priorities_become_those_that_the_queue_has() -> None:
-    assert [message_priority(n, QueueKind("classic", (4, 1))) for n in (0, 5, 9)] == [0, 5, 9]
-    assert [message_priority(n, QueueKind("quorum", (4, 1))) for n in (0, 5, 6, 9)] == [0, 0, 5, 5]
-    assert [message_priority(n, QueueKind("quorum", (4, 3))) for n in (0, 5, 9)] == [0, 5, 9]
+    def sent(kind: QueueKind, *priorities: int) -> list[int]:
+        levels = levels_of(kind.queue_type)
+        return [message_priority(levels.level_of(priority, levels.top_share), kind) for priority in priorities]
+
+    assert sent(QueueKind("classic", (4, 1)), 0, 5, 9) == [7, 47, 79]
+    assert sent(QueueKind("quorum", (4, 1)), 0, 5, 6, 9) == [0, 0, 5, 5]
+    assert sent(QueueKind("quorum", (4, 3)), 0, 5, 9) == [2, 17, 29]
+
+
+def test_two_levels_part_the_priorities_and_not_the_shares() -> None:
+    kind = QueueKind("quorum", (4, 0))
+    assert message_priority(levels_of("quorum").level_of(6, 0), kind) == 5
+    assert message_priority(levels_of("quorum").level_of(5, 2), kind) == 0
 
 
 def test_a_queue_of_another_type_names_the_setting() -> None:

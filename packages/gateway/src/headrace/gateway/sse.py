@@ -5,9 +5,13 @@ while `send` waits for it to read. This one reads the generation itself, so clos
 
 The status line waits for the first frame, or for `header_wait_seconds`, whichever comes first: a generation that fails
 early is answered with its own HTTP status, and a client that waits in the queue still gets its headers.
+
+A stream without events sends comments, which every client of such streams skips: they keep proxies awake, and say how
+the generation waits while it does.
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 from litestar.types import Receive, Scope, Send
@@ -18,7 +22,7 @@ from headrace.gateway.reading import ClientLeftError, next_batch
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.unexpected import report_unexpected
 from headrace.scheduler.base import Generation, GenerationSource
-from headrace.schema.events import Event, GenerationFailed, is_terminal
+from headrace.schema.events import Event, GenerationFailed, GenerationQueued, is_terminal
 from headrace.schema.settings import GatewaySettings
 
 STUCK_SECONDS = 60.0
@@ -47,6 +51,7 @@ class EventStreamResponse(GenerationResponse):
         self._header_wait_seconds = settings.header_wait_seconds
         self._keepalive_seconds = settings.keepalive_seconds
         self._loop = asyncio.get_running_loop()
+        self._generation: Generation | None = None
         self._begun = False
         self._started = asyncio.Event()
         self._sending = False
@@ -54,6 +59,7 @@ class EventStreamResponse(GenerationResponse):
 
     async def read(self, generation: Generation, send: Send) -> None:
         """Send frames until the terminal event, or set `failure` if there was no frame before it."""
+        self._generation = generation
         ended = False
         while not ended:
             batch = await next_batch(generation)
@@ -66,6 +72,9 @@ class EventStreamResponse(GenerationResponse):
                 if ended:
                     await self.conclude()
                 await self._send(send, frames, more=not ended)
+            elif isinstance(last, GenerationQueued) and self._begun:
+                # It asked, and its dialect has no word for the answer.
+                await self._send(send, describe_wait(last), more=True)
 
     async def conclude(self) -> None:
         """Do what must be done before the client has the last frame; nothing, unless a dialect keeps its answers."""
@@ -112,9 +121,19 @@ class EventStreamResponse(GenerationResponse):
             raise ClientLeftError
         # A comment behind a frame that waits for the client would keep nothing awake.
         elif not self._sending and now >= self._last_sent_at + self._keepalive_seconds:
-            await send({"type": "http.response.body", "body": KEEPALIVE, "more_body": True})
+            await send({"type": "http.response.body", "body": self._make_comment(), "more_body": True})
             self._last_sent_at = self._loop.time()
         return max(self._last_sent_at, now) + self._keepalive_seconds
 
+    def _make_comment(self) -> bytes:
+        queued = None if self._generation is None else self._generation.queued
+        return KEEPALIVE if queued is None else describe_wait(queued)
+
     async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Nothing is left to send."""
+
+
+def describe_wait(queued: GenerationQueued) -> bytes:
+    """Return a comment that says how a generation waits."""
+    eta = "" if queued.eta_seconds is None else f" eta_seconds={math.ceil(queued.eta_seconds)}"
+    return f": queued position={queued.position}{eta}\n\n".encode()

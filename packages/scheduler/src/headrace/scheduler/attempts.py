@@ -3,6 +3,9 @@
 A broker that lost a connection hands out again what was running on it, also where the worker lives on and streams by
 another way. So the worker that ran the task is asked whether it still does. While it does, the new one waits and asks
 again; once it is known to be gone, or does not answer, the new one is granted the next attempt.
+
+Copies of a task that waited for long are other messages, and there is nothing to ask: whoever is known to run the task
+holds a message of his own, which comes again if he is lost. So every other message of the task is dropped at once.
 """
 
 import asyncio
@@ -11,8 +14,8 @@ from collections.abc import Callable, Sequence
 
 from headrace.scheduler.confirmation import Confirmation
 from headrace.scheduler.entries import Entries, Entry
-from headrace.scheduler.history import HANDED_AGAIN, UNHEARD, GivenUp
-from headrace.scheduler.mailbox import Mailbox
+from headrace.scheduler.history import HANDED_AGAIN, RETURNED, GivenUp
+from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.observer import SchedulerObserver
 from headrace.schema.control import (
     AttemptGranted,
@@ -39,8 +42,9 @@ class Attempts:
         entries: what is in flight.
         transport: the way to the workers.
         max_attempts: workers that may be lost under one request.
-        observers: who gets the facts.
+        leftovers: the messages that are dropped here.
         clock: Unix seconds.
+        observers: who gets the facts.
     """
 
     def __init__(
@@ -49,13 +53,15 @@ class Attempts:
         transport: SchedulerTransport,
         *,
         max_attempts: int,
-        observers: Sequence[SchedulerObserver],
+        leftovers: Leftovers,
         clock: Callable[[], float],
+        observers: Sequence[SchedulerObserver],
     ) -> None:
-        self._clock = clock
         self._entries = entries
         self._transport = transport
         self._max_attempts = max_attempts
+        self._leftovers = leftovers
+        self._clock = clock
         self._observers = observers
         self._restored_at = -math.inf
         self._given_up = GivenUp()
@@ -68,12 +74,16 @@ class Attempts:
         """Grant, refuse, or ask first the one that runs it."""
         entry = self._entries.get(query.request_id)
         if entry is None:
-            self._send(query.worker_id, self._given_up.refusal_of(query.request_id))
+            self._leftovers.take(query.request_id)
+            self._send(query.worker_id, self._given_up.refusal_of(query))
             return
         mailbox = entry.mailbox
         runner = mailbox.worker_id or mailbox.granted_to
-        if runner is None or runner == query.worker_id:
-            self._grant(query.worker_id, entry, UNHEARD if runner is None else HANDED_AGAIN)
+        if runner is not None and query.copy != entry.running_copy:
+            self._drop(query)
+        elif runner is None or runner == query.worker_id:
+            entry.running_copy = query.copy
+            self._grant(query.worker_id, entry, HANDED_AGAIN)
         elif entry.confirmation is None:
             entry.confirmation = Confirmation(
                 runner,
@@ -84,16 +94,44 @@ class Attempts:
             )
             entry.confirmation.ask()
 
+    def _drop(self, query: AttemptQuery) -> None:
+        self._leftovers.take(query.request_id)
+        self._send(query.worker_id, AttemptRefused(query.request_id))
+
     def _confirm_seconds(self) -> float:
         since_outage = asyncio.get_running_loop().time() - self._restored_at
         return CONFIRM_AFTER_OUTAGE_SECONDS if since_outage < OUTAGE_REMEMBERED_SECONDS else CONFIRM_SECONDS
 
     def note_running(self, item: AttemptRunning) -> None:
-        """A worker that was asked runs it: the one that asked has to wait."""
+        """A worker has picked a task up, or was asked and runs it: then the one that asked for it has to wait."""
+        if item.is_returned:
+            self._note_returned(item)
+            return
         entry = self._entries.get(item.request_id)
-        if entry is not None and entry.confirmation is not None and entry.confirmation.worker_id == item.worker_id:
-            entry.confirmation.cancel()
+        if entry is None:
+            self._send(item.worker_id, CancelGeneration(item.request_id, self._clock()))
+            return
+        mailbox, confirmation = entry.mailbox, entry.confirmation
+        if item.attempt < mailbox.attempt:
+            self._send(item.worker_id, CancelGeneration(item.request_id, entry.deadline, up_to_attempt=item.attempt))
+        elif mailbox.worker_id is None and mailbox.granted_to is None:
+            mailbox.granted_to = item.worker_id
+            entry.history.begin(self._clock())
+            self._entries.end_wait(entry, picked_up=True)
+        if confirmation is not None and confirmation.worker_id == item.worker_id:
+            confirmation.cancel()
             entry.confirmation = None
+
+    def _note_returned(self, item: AttemptRunning) -> None:
+        """A worker has given a task back to its queue: nobody was lost, unless it had begun."""
+        entry = self._entries.get(item.request_id)
+        if entry is None:
+            return
+        mailbox, confirmation = entry.mailbox, entry.confirmation
+        if mailbox.granted_to == item.worker_id and mailbox.worker_id is None:
+            mailbox.granted_to = None
+        if confirmation is not None and confirmation.worker_id == item.worker_id:
+            confirmation.lose_worker(RETURNED)
 
     def lose_worker(self, worker_id: str) -> None:
         """Grant what was run by a worker that is gone to those who asked for it."""
@@ -104,9 +142,11 @@ class Attempts:
     def _send(self, worker_id: str, message: ControlMessage) -> None:
         self._transport.send_control(message, model="", worker_id=worker_id)
 
-    def _why_not_again(self, mailbox: Mailbox) -> str | None:
-        if mailbox.attempt >= self._max_attempts:
-            return f"{mailbox.attempt} workers were lost while they ran this request; it is not tried again"
+    def _why_not_again(self, entry: Entry) -> str | None:
+        mailbox = entry.mailbox
+        lost = len(entry.history.lost)
+        if lost >= self._max_attempts:
+            return f"{lost} workers were lost while they ran this request; it is not tried again"
         if not mailbox.can_continue:
             # A second sample can't be spliced onto the first: the client must send the request again.
             return "the worker that ran this request was lost; send the request again"
@@ -117,7 +157,7 @@ class Attempts:
         # Whoever tries the dead letter again needs what it refers to: that is left to the sweep.
         entry.payload = None
         refusal = AttemptRefused(entry.mailbox.request_id, reason, entry.history.lost)
-        self._given_up.add(refusal)
+        self._given_up.add(refusal, copy=entry.running_copy)
         self._entries.end_early(entry, ErrorCode.WORKER_LOST, reason)
         self._send(worker_id, refusal)
 
@@ -126,10 +166,12 @@ class Attempts:
         mailbox = entry.mailbox
         entry.confirmation = None
         previous, before = mailbox.worker_id or mailbox.granted_to, mailbox.attempt
-        is_known = mailbox.granted_to == worker_id and mailbox.worker_id is None
-        if not is_known:
+        # A task that was handed out and never begun was given back, or went to somebody who may have begun unheard:
+        # no worker was lost under it. The next number fences such a one off.
+        is_lost = previous is not None and (previous != worker_id or mailbox.worker_id is not None)
+        if is_lost:
             entry.history.lose(before, previous, how)
-            if reason := self._why_not_again(mailbox):
+            if reason := self._why_not_again(entry):
                 self._give_up(worker_id, entry, reason)
                 return
         if previous is not None and previous != worker_id:
@@ -138,6 +180,7 @@ class Attempts:
         attempt = mailbox.begin_attempt(worker_id)
         entry.history.begin(self._clock())
         self._send(worker_id, AttemptGranted(mailbox.request_id, attempt, mailbox.told()))
-        if attempt != before:
+        self._entries.end_wait(entry, picked_up=True)
+        if attempt != before and not (previous is None and entry.copies):
             for observer in self._observers:
                 observer.attempt_opened(mailbox.model)

@@ -6,7 +6,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from headrace.schema.caller import ANONYMOUS, Caller, RateLimits
-from headrace.schema.events import Event, Usage
+from headrace.schema.events import Event, GenerationQueued, Usage
 from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
 
@@ -76,6 +76,11 @@ class Generation(Protocol):
     @property
     def rate_limits(self) -> RateLimits | None:
         """Where its caller stands, if it has limits; known as soon as it is accepted."""
+        ...
+
+    @property
+    def queued(self) -> GenerationQueued | None:
+        """How it waits for a worker, as of now; None where it does not, or where that is not known."""
         ...
 
     def __aiter__(self) -> "Generation":

@@ -7,9 +7,11 @@ from msgspec import Struct, field
 
 from headrace.scheduler.confirmation import Confirmation
 from headrace.scheduler.history import AttemptHistory
+from headrace.scheduler.leftovers import Leftovers
+from headrace.scheduler.line import Ticket
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
-from headrace.scheduler.waiting import Ticket, WaitingLines
+from headrace.scheduler.waiting import WaitingLines
 from headrace.schema.control import CancelGeneration
 from headrace.schema.errors import ErrorCode
 from headrace.schema.payload import PayloadRef
@@ -17,7 +19,21 @@ from headrace.transport.base import SchedulerTransport
 
 
 class Entry(Struct):
-    """A request in flight."""
+    """A request in flight.
+
+    Attributes:
+        mailbox: where its events arrive.
+        deadline: its deadline, Unix seconds.
+        submitted_at: when it came, Unix seconds.
+        timer: ends it at its deadline.
+        ticket: its place in a line, while no worker is known to have it.
+        gap_timer: ends it if what is missing does not come.
+        age_timer: lets it go up in the queue.
+        confirmation: its worker was asked whether it still runs it.
+        payload: what it has in the object store.
+        copies: how many copies of its task were published.
+        running_copy: which of the messages of its task its worker runs it out of.
+    """
 
     mailbox: Mailbox
     deadline: float
@@ -25,17 +41,26 @@ class Entry(Struct):
     timer: asyncio.TimerHandle
     ticket: Ticket | None
     gap_timer: asyncio.TimerHandle | None = None
+    age_timer: asyncio.TimerHandle | None = None
     confirmation: Confirmation | None = None
     payload: PayloadRef | None = None
     history: AttemptHistory = field(default_factory=AttemptHistory)
+    copies: int = 0
+    running_copy: int = 0
 
     def end_timers(self) -> None:
         """Let nothing more happen to it by itself."""
         self.timer.cancel()
+        self.end_ageing()
         if self.gap_timer is not None:
             self.gap_timer.cancel()
         if self.confirmation is not None:
             self.confirmation.cancel()
+
+    def end_ageing(self) -> None:
+        """Let it go up no more."""
+        if self.age_timer is not None:
+            self.age_timer.cancel()
 
 
 class Entries:
@@ -44,6 +69,7 @@ class Entries:
     Args:
         transport: tells workers what nobody waits for any more.
         waiting: the lines that a request leaves when it ends.
+        leftovers: the messages of those who end before a worker has them.
         discard_payload: removes what a request has in the object store.
         observers: who gets the facts.
         clock: Unix seconds.
@@ -54,12 +80,14 @@ class Entries:
         transport: SchedulerTransport,
         *,
         waiting: WaitingLines,
+        leftovers: Leftovers,
         discard_payload: Callable[[PayloadRef | None], None],
         observers: Sequence[SchedulerObserver],
         clock: Callable[[], float],
     ) -> None:
         self._transport = transport
         self._waiting = waiting
+        self._leftovers = leftovers
         self._discard_payload = discard_payload
         self._observers = observers
         self._clock = clock
@@ -85,11 +113,12 @@ class Entries:
         for observer in self._observers:
             observer.generation_accepted(entry.mailbox.model)
 
-    def end_wait(self, entry: Entry) -> None:
+    def end_wait(self, entry: Entry, *, picked_up: bool) -> None:
         """Let a request leave its line, if it still stands there: a worker has it, or it has ended."""
         if entry.ticket is not None:
-            self._waiting.leave(entry.ticket)
+            self._waiting.leave(entry.ticket, picked_up=picked_up)
             entry.ticket = None
+            entry.end_ageing()
 
     def end_early(self, entry: Entry, code: ErrorCode, message: str) -> None:
         """Fail a request, and abort it wherever it is."""
@@ -109,9 +138,11 @@ class Entries:
         if self._entries.pop(mailbox.request_id, None) is None:
             return
         entry.end_timers()
-        self._transport.withdraw_task(mailbox.request_id)
+        was_unsent = self._transport.withdraw_task(mailbox.request_id)
+        if entry.ticket is not None and not was_unsent:
+            self._leftovers.add(mailbox.request_id, entry.ticket.line, deadline=entry.deadline)
         self._discard_payload(entry.payload)
-        self.end_wait(entry)
+        self.end_wait(entry, picked_up=False)
         fact = GenerationEnded(
             request_id=mailbox.request_id,
             model=mailbox.model,

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from headrace.scheduler.base import GenerationRecord
 from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.caller import RateLimits
-from headrace.schema.events import Event
+from headrace.schema.events import Event, GenerationQueued
 
 
 class MailboxGeneration:
@@ -14,11 +14,15 @@ class MailboxGeneration:
     Args:
         mailbox: where the events arrive.
         cancel: cancels the generation if it still runs.
+        stand: says how it waits.
     """
 
-    def __init__(self, mailbox: Mailbox, cancel: Callable[[str], bool]) -> None:
+    def __init__(
+        self, mailbox: Mailbox, cancel: Callable[[str], bool], stand: Callable[[], GenerationQueued | None]
+    ) -> None:
         self._mailbox = mailbox
         self._cancel = cancel
+        self._stand = stand
 
     @property
     def request_id(self) -> str:
@@ -35,6 +39,11 @@ class MailboxGeneration:
     def rate_limits(self) -> RateLimits | None:
         """None: a scheduler limits nobody."""
         return None
+
+    @property
+    def queued(self) -> GenerationQueued | None:
+        """How it waits, while no worker has it."""
+        return self._stand()
 
     def __aiter__(self) -> "MailboxGeneration":
         return self

@@ -4,12 +4,13 @@ from collections import OrderedDict
 
 from headrace.schema.control import AttemptRefused
 from headrace.schema.dead_letter import LostAttempt
+from headrace.schema.events import AttemptQuery
 
 MOST_GIVEN_UP = 1_000
 
 GONE = "its worker was gone"
 SILENT = "its worker did not say that it still runs it"
-UNHEARD = "no worker ever said that it ran it"
+RETURNED = "its worker gave it back to the queue"
 HANDED_AGAIN = "its worker was handed it again, and does not run it"
 
 
@@ -45,14 +46,14 @@ class GivenUp:
     """
 
     def __init__(self) -> None:
-        self._refusals: OrderedDict[str, AttemptRefused] = OrderedDict()
+        self._refusals: OrderedDict[tuple[str, int], AttemptRefused] = OrderedDict()
 
-    def add(self, refusal: AttemptRefused) -> None:
-        """Remember a refusal."""
-        self._refusals[refusal.request_id] = refusal
+    def add(self, refusal: AttemptRefused, *, copy: int) -> None:
+        """Remember a refusal, and out of which message of its task it becomes a dead letter."""
+        self._refusals[refusal.request_id, copy] = refusal
         if len(self._refusals) > MOST_GIVEN_UP:
             self._refusals.popitem(last=False)
 
-    def refusal_of(self, request_id: str) -> AttemptRefused:
-        """Return what a worker is told about a request that does not run."""
-        return self._refusals.get(request_id) or AttemptRefused(request_id)
+    def refusal_of(self, query: AttemptQuery) -> AttemptRefused:
+        """Return what a worker is told about a request that does not run; its other messages are dropped."""
+        return self._refusals.get((query.request_id, query.copy)) or AttemptRefused(query.request_id)

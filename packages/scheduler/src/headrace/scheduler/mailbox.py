@@ -44,7 +44,7 @@ class Mailbox:
         shows_reasoning: whether its reader asked for reasoning, which workers tell for the same reason.
         attempt: the attempt whose chunks are taken.
         worker_id: who runs it, once that is known.
-        granted_to: who was granted the attempt, where it is not the first.
+        granted_to: who was granted the attempt, or has picked the task up.
         is_missing: a chunk did not arrive; until the attempt is told from its start, nothing is taken.
         failure: how it failed, if it did.
         usage: its token counts, once it ended and where they are known.
@@ -152,14 +152,14 @@ class Mailbox:
     def _make_seams(self) -> None:
         self._seams = {index: SequenceSeam(progress) for index, progress in self._progress.items()}
 
-    def tell_position(self, position: int) -> None:
-        """Say how many are ahead, while no worker has it; it is no part of any chunk, and counts in no offset."""
+    def tell_queued(self, queued: GenerationQueued) -> None:
+        """Say how it waits, while no worker has it; that is no part of any chunk, and counts in no offset."""
         if self._ended or self._has_started:
             return
         if self._pending and isinstance(self._pending[-1], GenerationQueued):
             # A slow reader needs the newest only.
             self._pending.pop()
-        self._put((GenerationQueued(position),))
+        self._put((queued,))
 
     def _put(self, events: Sequence[Event]) -> None:
         for event in events:

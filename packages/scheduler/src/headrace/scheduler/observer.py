@@ -5,6 +5,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from headrace.schema.events import Usage
+from headrace.schema.names import Lane
 
 
 class GenerationEnded(Struct, frozen=True, kw_only=True):
@@ -40,4 +41,28 @@ class SchedulerObserver(Protocol):
 
     def attempt_opened(self, model: str) -> None:
         """A redelivered task was granted a further attempt."""
+        ...
+
+
+class QueueObserver(Protocol):
+    """Gets what happens in front of the workers, on the event loop. Deployments are named, not served names."""
+
+    def wait_began(self, deployment: str, lane: Lane) -> None:
+        """A request waits in a line."""
+        ...
+
+    def wait_ended(self, deployment: str, lane: Lane) -> None:
+        """It waits there no more: a worker has it, it has ended, or it went up to the other lane."""
+        ...
+
+    def wait_estimated(self, deployment: str, lane: Lane, seconds: float) -> None:
+        """One that came now, behind all others, would wait for so long."""
+        ...
+
+    def task_copied(self, deployment: str, lane: Lane) -> None:
+        """A request waited so long in a lane that a copy of its task was published higher."""
+        ...
+
+    def request_refused(self, deployment: str, reason: str) -> None:
+        """A request was not taken, because of a limit."""
         ...

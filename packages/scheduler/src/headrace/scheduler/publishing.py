@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
+from headrace.scheduler.ageing import AgeingPolicy
 from headrace.scheduler.base import Submission
 from headrace.scheduler.large import LargeRequests
 from headrace.schema.codec import CodecError
@@ -22,6 +23,7 @@ class Publisher:
     Args:
         transport: how tasks leave.
         settings: timeouts and the default priority.
+        policy: when copies of a task may be made.
         large: moves requests that are too large for the broker; None sends all of them through it.
         clock: Unix seconds.
     """
@@ -31,11 +33,13 @@ class Publisher:
         transport: SchedulerTransport,
         settings: SchedulerSettings,
         *,
+        policy: AgeingPolicy,
         large: LargeRequests | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._transport = transport
         self._settings = settings
+        self._policy = policy
         self._large = large
         self._clock = clock
         self._was_connected = False
@@ -61,14 +65,19 @@ class Publisher:
         request, now = submission.request, self._clock()
         timeout = submission.timeout_seconds or self._settings.request_timeout_seconds
         await self._wait_first_connection(min(timeout, FIRST_CONNECTION_SECONDS))
+        priority = self._settings.default_priority if submission.priority is None else submission.priority
+        ask_after = self._policy.ask_after(submission.lane, priority)
         task = GenerationTask(
             request_id=submission.request_id,
             reply_address=self._transport.reply_address,
             submitted_at=now,
             deadline=now + timeout,
-            priority=self._settings.default_priority if submission.priority is None else submission.priority,
+            priority=priority,
             request=request,
             deployment="" if deployment == request.model else deployment,
+            lane=submission.lane,
+            tenant=submission.caller.tenant_id,
+            ask_after=0.0 if ask_after is None else now + ask_after,
         )
         return task if self._large is None else await self._large.move(task)
 
@@ -83,14 +92,14 @@ class Publisher:
             await self.check()
         self._was_connected = True
 
-    def publish(self, task: GenerationTask) -> None:
-        """Publish a task.
+    def publish(self, task: GenerationTask, *, level: int) -> None:
+        """Publish a task, at a level of its queue.
 
         Raises:
             HeadraceError: `broker_unavailable`, `invalid_request`.
         """
         try:
-            self._transport.publish_task(task)
+            self._transport.publish_task(task, level=level)
         except TransportUnavailableError as error:
             raise HeadraceError(ErrorCode.BROKER_UNAVAILABLE, f"{error}; try again soon") from None
         except CodecError as error:

@@ -4,21 +4,35 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from headrace.scheduler.ageing import AgeingPolicy
 from headrace.scheduler.attempts import Attempts
 from headrace.scheduler.base import Submission
+from headrace.scheduler.copies import Copies
+from headrace.scheduler.depths import QueueDepths
+from headrace.scheduler.door import Door
 from headrace.scheduler.entries import Entries, Entry
 from headrace.scheduler.gaps import GAP_SECONDS, Gaps
 from headrace.scheduler.generation import MailboxGeneration
 from headrace.scheduler.large import LargeRequests
+from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.mailbox import Mailbox
-from headrace.scheduler.observer import SchedulerObserver
+from headrace.scheduler.observer import QueueObserver, SchedulerObserver
 from headrace.scheduler.publishing import Publisher
 from headrace.scheduler.stored import StoredChunks
 from headrace.scheduler.waiting import WaitingLines
 from headrace.schema.checks import check_request
 from headrace.schema.control import CancelGeneration
 from headrace.schema.errors import ErrorCode, HeadraceError
-from headrace.schema.events import AttemptQuery, AttemptRunning, GenerationStarted, ReplyItem, StoredChunk, StreamChunk
+from headrace.schema.events import (
+    AttemptQuery,
+    AttemptRunning,
+    GenerationQueued,
+    GenerationStarted,
+    ReplyItem,
+    StoredChunk,
+    StreamChunk,
+)
+from headrace.schema.levels import CLASSIC_LEVELS, Levels
 from headrace.schema.settings import SchedulerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import SchedulerTransport
@@ -38,6 +52,8 @@ class Scheduler:
         clock: Unix seconds.
         gap_seconds: how long a worker has to tell again what did not arrive.
         large: moves requests that are too large for the broker; None sends all of them through it.
+        levels: how the task queues divide their levels.
+        queue_observers: who gets the facts about those who wait.
     """
 
     def __init__(
@@ -50,22 +66,42 @@ class Scheduler:
         clock: Callable[[], float] = time.time,
         gap_seconds: float = GAP_SECONDS,
         large: LargeRequests | None = None,
+        levels: Levels = CLASSIC_LEVELS,
+        queue_observers: Sequence[QueueObserver] = (),
     ) -> None:
         self._transport = transport
         self._models = models
         self._settings = settings
         self._clock = clock
-        self._publisher = Publisher(transport, settings, large=large, clock=clock)
-        self._waiting = WaitingLines()
+        policy = AgeingPolicy(settings.ageing_seconds, settings.batch_ageing_seconds)
+        self._publisher = Publisher(transport, settings, policy=policy, large=large, clock=clock)
+        self._depths = QueueDepths(transport)
+        self._waiting = WaitingLines(levels, look=self._depths.look, observers=queue_observers)
+        self._door = Door(settings, waiting=self._waiting, depths=self._depths, observers=queue_observers)
+        leftovers = Leftovers(clock)
+        self._copies = Copies(
+            transport,
+            waiting=self._waiting,
+            policy=policy,
+            leftovers=leftovers,
+            observers=queue_observers,
+            clock=clock,
+        )
         self._entries = Entries(
             transport,
             waiting=self._waiting,
+            leftovers=leftovers,
             discard_payload=self._publisher.discard_payload,
             observers=observers,
             clock=clock,
         )
         self._attempts = Attempts(
-            self._entries, transport, max_attempts=settings.max_attempts, observers=observers, clock=clock
+            self._entries,
+            transport,
+            max_attempts=settings.max_attempts,
+            leftovers=leftovers,
+            clock=clock,
+            observers=observers,
         )
         self._gaps = Gaps(self._entries, transport, seconds=gap_seconds)
         self._stored = StoredChunks(large, self._entries, take=self._take)
@@ -94,10 +130,10 @@ class Scheduler:
         if deployment is None:
             raise HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model {request.model!r} does not exist", param="model")
         check_request(request)
-        if len(self._entries) >= self._settings.max_in_flight:
-            raise HeadraceError(ErrorCode.OVERLOADED, "this gateway holds as many requests as it may; try again soon")
+        self._door.check_room(len(self._entries), deployment=deployment)
         if submission.request_id in self._entries:
             raise HeadraceError(ErrorCode.CONFLICT, "a request with this id is running")
+        await self._door.check_wait(submission, deployment=deployment)
         task = await self._publisher.make_task(submission, deployment=deployment)
         try:
             return self._open(task)
@@ -112,14 +148,21 @@ class Scheduler:
             shows_token_ids=task.request.output.token_ids,
             shows_reasoning=task.request.output.reasoning,
         )
-        self._publisher.publish(task)
+        line = self._waiting.find(mailbox.model, task.lane)
+        share = line.find_share(task.tenant, task.priority)
+        self._publisher.publish(task, level=line.levels.level_of(task.priority, share))
         loop = asyncio.get_running_loop()
         timer = loop.call_later(task.deadline - self._clock() + DEADLINE_GRACE_SECONDS, self._expire, task.request_id)
         # Kept by the transport while the broker is away: it is not waited for without end.
         loop.call_later(self._settings.publish_wait_seconds, self._give_up_unsent, task.request_id)
-        ticket = self._waiting.enter(mailbox, priority=task.priority, asked=task.request.output.queue_position)
-        self._entries.add(Entry(mailbox, task.deadline, task.submitted_at, timer, ticket, payload=task.payload))
-        return MailboxGeneration(mailbox, self.cancel)
+        ticket = self._waiting.enter(mailbox, task, share=share)
+        entry = Entry(mailbox, task.deadline, task.submitted_at, timer, ticket, payload=task.payload)
+        self._entries.add(entry)
+        self._copies.watch(entry, task)
+        return MailboxGeneration(mailbox, self.cancel, lambda: self._stand(entry))
+
+    def _stand(self, entry: Entry) -> GenerationQueued | None:
+        return None if entry.ticket is None else self._waiting.stand(entry.ticket)
 
     def _give_up_unsent(self, request_id: str) -> None:
         if request_id in self._entries and self._transport.withdraw_task(request_id):
@@ -154,7 +197,7 @@ class Scheduler:
         mailbox.accept(chunk)
         if entry.ticket is not None and mailbox.worker_id is not None:
             entry.history.begin(self._clock())
-            self._entries.end_wait(entry)
+            self._entries.end_wait(entry, picked_up=True)
         if mailbox.is_missing or entry.gap_timer is not None:
             self._gaps.watch(entry)
         if mailbox.has_ended:
@@ -180,7 +223,8 @@ class Scheduler:
 
     def reject_task(self, request_id: str, reason: str) -> None:
         """Fail a request whose task the broker did not take."""
-        if (entry := self._entries.get(request_id)) is not None:
+        # One that has copies has a message in a queue, whatever became of the newest.
+        if (entry := self._entries.get(request_id)) is not None and not entry.copies:
             entry.mailbox.fail(ErrorCode.BROKER_UNAVAILABLE, f"{reason}; try again soon")
             self._entries.retire(entry)
 
@@ -209,6 +253,7 @@ class Scheduler:
     async def close(self) -> None:
         """Refuse new requests, cancel those still running, and close the transport."""
         self.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
+        await self._depths.close()
         await self._transport.close()
         await self._stored.close()
         await self._publisher.close()

@@ -236,29 +236,33 @@ class StreamChunk(Struct, frozen=True, array_like=True, tag=1):
 
 
 class AttemptQuery(Struct, frozen=True, array_like=True, tag=2):
-    """A worker that was handed a redelivered task asks the scheduler whether, and as which attempt, to run it.
+    """A worker asks the scheduler whether, and as which attempt, to run a task that may run elsewhere.
 
     Attributes:
         request_id: the request.
         worker_id: where the answer goes.
+        copy: which copy of the task it was handed.
     """
 
     request_id: str
     worker_id: str
+    copy: int = 0
 
 
 class AttemptRunning(Struct, frozen=True, array_like=True, tag=3):
-    """A worker says that it runs an attempt, because it was asked.
+    """A worker says that it runs an attempt: it has just picked the task up, or it was asked. Or that it does no more.
 
     Attributes:
         request_id: the request.
-        attempt: which try at it.
+        attempt: which try at it; 0 where it waits to be told.
         worker_id: who runs it.
+        is_returned: it has given the task back to its queue, because it is about to end.
     """
 
     request_id: str
     attempt: int
     worker_id: str
+    is_returned: bool = False
 
 
 class StoredChunk(Struct, frozen=True, array_like=True, tag=4):

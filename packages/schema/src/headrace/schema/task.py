@@ -31,6 +31,9 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
         lane: which of the model's two queues it travels through.
         tenant: whose it is; empty where there are no accounts.
         retained: it goes on when nobody reads it, since somebody may take it up again.
+        ask_after: from this instant on, Unix seconds, there may be copies of it, so whoever picks it up later asks the
+            scheduler first; 0 is never.
+        copy: 0, or which copy this is of a task that waited for long. A copy asks the scheduler first.
     """
 
     request_id: str
@@ -45,6 +48,8 @@ class GenerationTask(Struct, frozen=True, kw_only=True, omit_defaults=True):
     lane: Lane = "online"
     tenant: str = ""
     retained: bool = False
+    ask_after: float = 0.0
+    copy: int = 0
 
     @property
     def queue(self) -> str:

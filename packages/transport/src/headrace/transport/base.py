@@ -4,14 +4,28 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import dramatiq
+from msgspec import Struct
 
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import AttemptQuery, AttemptRunning, Event, ReplyItem
+from headrace.schema.names import Lane
 from headrace.schema.task import GenerationTask
 
 
 class TransportUnavailableError(Exception):
     """The broker can't be reached now. The transport keeps trying by itself."""
+
+
+class QueueDepth(Struct, frozen=True):
+    """How a task queue stands, all schedulers together.
+
+    Attributes:
+        waiting: messages that no worker has taken.
+        consumers: workers that take from it.
+    """
+
+    waiting: int
+    consumers: int
 
 
 class ReplyReceiver(Protocol):
@@ -50,11 +64,13 @@ class SchedulerTransport(Protocol):
         """Return when tasks can be published and replies can arrive; wait for as long as that takes."""
         ...
 
-    def publish_task(self, task: GenerationTask) -> None:
-        """Publish a task to its model's queue: persistent, mandatory, confirmed.
+    def publish_task(self, task: GenerationTask, *, level: int | None = None) -> None:
+        """Publish a task, or a copy of one, to its model's queue: persistent, mandatory, confirmed.
 
-        Returns before the confirm; a refusal reaches `ReplyReceiver.reject_task`. While the broker is away the task is
-        kept, and published when it is back; so is one that was published and not confirmed, marked as a repeat.
+        The queue hands out the higher level first (`headrace.schema.levels`); without one it is the top of the task's
+        priority. Returns before the confirm; a refusal reaches `ReplyReceiver.reject_task`. While the broker is away
+        the task is kept, and published when it is back; so is one that was published and not confirmed, marked as a
+        repeat.
 
         Raises:
             TransportUnavailableError: the transport is closed.
@@ -64,6 +80,10 @@ class SchedulerTransport(Protocol):
 
     def withdraw_task(self, request_id: str) -> bool:
         """Publish a task no more, because nobody waits for it; tell whether it had not been sent to the broker yet."""
+        ...
+
+    async def measure_queue(self, model: str, lane: Lane) -> QueueDepth | None:
+        """Return how a task queue stands; None where it is not there, or the broker is away."""
         ...
 
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:

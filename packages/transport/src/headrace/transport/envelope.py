@@ -15,6 +15,9 @@ from headrace.schema.codec import encode_task
 from headrace.schema.names import GENERATE_ACTOR
 from headrace.schema.task import GenerationTask
 
+COPY_OPTION = "copy"
+"""Which copy of its task a message is, where it is one: a copy is another message, though its id is the same."""
+
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(dict[str, Any])
 
@@ -46,7 +49,7 @@ def build_envelope(task: GenerationTask) -> bytes:
         actor_name=GENERATE_ACTOR,
         args=(encode_task(task),),
         kwargs={},
-        options={},
+        options={COPY_OPTION: task.copy} if task.copy else {},
         message_id=task.request_id,
         message_timestamp=int(task.submitted_at * 1000),
     )

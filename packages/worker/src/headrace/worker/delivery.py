@@ -9,6 +9,9 @@ from dramatiq.errors import ConnectionClosed
 
 from headrace.schema.dead_letter import DeadLetter
 from headrace.transport.delivered import TaskMessage
+from headrace.transport.envelope import COPY_OPTION
+
+MessageKey = tuple[str, int]
 
 _log = structlog.get_logger("headrace.worker")
 
@@ -24,6 +27,11 @@ class Delivery:
         self.message = message
         self._consumer = consumer
         self._broker = broker
+
+    @property
+    def key(self) -> MessageKey:
+        """The message and which copy of its task it is: what tells a redelivery from another message."""
+        return self.message.message_id, int(self.message.options.get(COPY_OPTION, 0))
 
     @property
     def is_redelivered(self) -> bool:

@@ -47,8 +47,6 @@ from headrace.worker.tombstones import Tombstones
 QUERY_AGAIN_SECONDS = 2.0
 
 StopReason = Literal["cancelled", "unread", "superseded", "handed back"]
-# Reasons after which the task is another worker's.
-_LEFT_TO_OTHERS = ("superseded", "handed back")
 
 _log = structlog.get_logger("headrace.worker")
 
@@ -63,6 +61,10 @@ class DeadLetterError(Exception):
     def __init__(self, reason: str, attempts: tuple[LostAttempt, ...] = ()) -> None:
         super().__init__(reason)
         self.attempts = attempts
+
+
+class SupersededError(Exception):
+    """Another worker runs the task: its message here is settled, and may come again."""
 
 
 class _Run:
@@ -125,9 +127,14 @@ class Execution:
 
         Raises:
             EngineDeadError: the engine died; the task is for another worker, which goes on with it.
+            SupersededError: another worker runs it, out of a message of its own.
             DeadLetterError: too many workers were lost under it.
             asyncio.CancelledError: the task was handed back, and is for another worker.
         """
+        if task.request_id in self._runs:
+            # A copy of what runs here, or asks here: this message is one too many.
+            _log.info("copy of a task dropped", request_id=task.request_id, copy=task.copy)
+            return
         run = _Run(task, asyncio.current_task(), self._clock())
         self._runs[task.request_id] = run
         try:
@@ -136,7 +143,9 @@ class Execution:
             elif run.picked_up >= task.deadline:
                 writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=1)
                 self._fail(run, writer, ErrorCode.DEADLINE_EXCEEDED, "the request waited past its deadline", "queue")
-            elif (granted := await self._find_attempt(task, redelivered=redelivered or task.is_repeat)) is None:
+            elif (
+                granted := await self._find_attempt(task, must_ask=redelivered or self._may_run_elsewhere(task))
+            ) is None:
                 run.outcome = "refused"
             else:
                 await self._run_attempt(run, granted)
@@ -145,8 +154,15 @@ class Execution:
             run.outcome = ErrorCode.ENGINE_DEAD
             raise
         except asyncio.CancelledError:
-            if run.stop_reason is None or run.stop_reason in _LEFT_TO_OTHERS:
+            if run.stop_reason == "superseded":
+                run.outcome = run.stop_reason
+                raise SupersededError from None
+            if run.stop_reason is None or run.stop_reason == "handed back":
                 run.outcome = run.stop_reason or run.outcome
+                self._transport.send(
+                    task.reply_address,
+                    AttemptRunning(task.request_id, run.attempt, self._worker_id, is_returned=True),
+                )
                 raise
         finally:
             del self._runs[task.request_id]
@@ -160,19 +176,24 @@ class Execution:
         except TimeoutError:
             _log.warning("reply not delivered before the deadline", request_id=task.request_id)
 
-    async def _find_attempt(self, task: GenerationTask, *, redelivered: bool) -> AttemptGranted | None:
+    def _may_run_elsewhere(self, task: GenerationTask) -> bool:
+        return task.is_repeat or 0 < task.ask_after <= self._clock()
+
+    async def _find_attempt(self, task: GenerationTask, *, must_ask: bool) -> AttemptGranted | None:
         """Return which attempt this is, and what earlier ones told; None if the scheduler does not want it run.
 
         Raises:
             DeadLetterError: it is not to be tried again.
         """
-        if not redelivered:
+        if not must_ask:
+            # Said at once: what comes before the start (a payload, the prompt) may take a while.
+            self._transport.send(task.reply_address, AttemptRunning(task.request_id, 1, self._worker_id))
             return AttemptGranted(task.request_id, 1)
         answer: asyncio.Future[AttemptGranted | AttemptRefused] = asyncio.get_running_loop().create_future()
         self._questions[task.request_id] = answer
         try:
             while self._clock() < task.deadline:
-                self._transport.send(task.reply_address, AttemptQuery(task.request_id, self._worker_id))
+                self._transport.send(task.reply_address, AttemptQuery(task.request_id, self._worker_id, task.copy))
                 done, _ = await asyncio.wait({answer}, timeout=QUERY_AGAIN_SECONDS)
                 if done:
                     return self._read_answer(answer.result())

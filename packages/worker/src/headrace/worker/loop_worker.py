@@ -20,9 +20,9 @@ from headrace.schema.codec import CodecError
 from headrace.schema.dead_letter import DeadLetter
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.consumer_thread import LoopConsumerThread
-from headrace.worker.delivery import Delivery, current_delivery
+from headrace.worker.delivery import Delivery, MessageKey, current_delivery
 from headrace.worker.engines.base import EngineDeadError
-from headrace.worker.execution import DeadLetterError
+from headrace.worker.execution import DeadLetterError, SupersededError
 
 POLL_MS = 250
 REMEMBERED_MESSAGES = 10_000
@@ -46,9 +46,9 @@ class LoopWorker(Worker):
         self._consuming: dict[str, asyncio.Event] = {}
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskOwner()
-        self._running: dict[str, Delivery] = {}
+        self._running: dict[MessageKey, Delivery] = {}
         # A dead letter may not have been kept yet when its task comes again: it is settled as it was before.
-        self._finished: OrderedDict[str, DeadLetter | None] = OrderedDict()
+        self._finished: OrderedDict[MessageKey, DeadLetter | None] = OrderedDict()
         self._on_unsettled = on_unsettled
 
     def _add_worker(self) -> None:
@@ -88,35 +88,39 @@ class LoopWorker(Worker):
             self._loop.call_soon_threadsafe(work, *arguments)
 
     def _begin(self, delivery: Delivery) -> None:
-        message_id = delivery.message.message_id
-        if message_id in self._finished:
+        message_id, key = delivery.message.message_id, delivery.key
+        if key in self._finished:
             _log.info("redelivered task was already done", request_id=message_id)
-            if (letter := self._finished[message_id]) is not None:
+            if (letter := self._finished[key]) is not None:
                 delivery.fail(letter)
             delivery.settle()
-        elif message_id in self._running:
+        elif key in self._running:
             # The broker forgot the first delivery; from now on this one is what will be acknowledged.
             _log.info("redelivered task is still running", request_id=message_id)
-            self._running[message_id] = delivery
+            self._running[key] = delivery
         else:
-            self._running[message_id] = delivery
+            self._running[key] = delivery
             self._tasks.start(self._process(delivery), name=f"generation {message_id}")
 
     async def _process(self, delivery: Delivery) -> None:
-        message_id = delivery.message.message_id
+        key = delivery.key
         try:
             letter = await self._run_actor(delivery)
+        except SupersededError:
+            # Not remembered: if the worker that runs it is lost as well, this message may come again.
+            self._running.pop(key, delivery).settle()
+            return
         except (EngineDeadError, asyncio.CancelledError) as error:
             # Not settled: the broker gives it to another worker when our connection closes.
-            self._running.pop(message_id, None)
+            self._running.pop(key, None)
             if isinstance(error, EngineDeadError):
                 self._on_unsettled()
                 return
             raise
-        latest = self._running.pop(message_id, delivery)
+        latest = self._running.pop(key, delivery)
         if letter is not None:
             latest.fail(letter)
-        self._remember(message_id, letter)
+        self._remember(key, letter)
         latest.settle()
 
     async def _run_actor(self, delivery: Delivery) -> DeadLetter | None:
@@ -132,7 +136,7 @@ class LoopWorker(Worker):
             self.broker.emit_after("process_message", message, result=None)
         except SkipMessage:
             self.broker.emit_after("skip_message", message)
-        except (EngineDeadError, asyncio.CancelledError):
+        except (EngineDeadError, SupersededError, asyncio.CancelledError):
             raise
         except Exception as error:  # noqa: BLE001 - the actor's edge: whatever it raises, the task is dead-lettered
             if isinstance(error, CodecError | DeadLetterError):
@@ -144,8 +148,8 @@ class LoopWorker(Worker):
             return _letter_for(error)
         return None
 
-    def _remember(self, message_id: str, letter: DeadLetter | None) -> None:
-        self._finished[message_id] = letter
+    def _remember(self, key: MessageKey, letter: DeadLetter | None) -> None:
+        self._finished[key] = letter
         if len(self._finished) > REMEMBERED_MESSAGES:
             self._finished.popitem(last=False)
 
@@ -163,7 +167,7 @@ class LoopWorker(Worker):
             async with asyncio.timeout(seconds):
                 await self._tasks.join()
         except TimeoutError:
-            hand_back(tuple(self._running))
+            hand_back([message_id for message_id, _copy in self._running])
             await self._tasks.join()
         await self._tasks.close()
         await asyncio.to_thread(self._stop_threads)

@@ -21,6 +21,7 @@ from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.errors import ErrorCode
+from headrace.schema.levels import levels_of
 from headrace.schema.settings import Settings, SettingsError, served_names
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.objects import open_payloads
@@ -72,12 +73,15 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         SettingsError: a setting can't be used.
     """
     registry = CollectorRegistry()
+    metrics = SchedulerMetrics(registry)
     scheduler = Scheduler(
         transport,
         models=served_names(settings.models),
         settings=settings.scheduler,
-        observers=[SchedulerMetrics(registry)],
+        observers=[metrics],
+        queue_observers=[metrics],
         large=_open_large(settings),
+        levels=levels_of(settings.broker.queue_type),
     )
     draining = Draining()
     redis = _connect_redis(settings)

@@ -23,7 +23,11 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
         ),
     ] = 2.0
     keepalive_seconds: Annotated[
-        Seconds, Meta(description="A stream without events sends an SSE comment this often, to keep proxies awake.")
+        Seconds,
+        Meta(
+            description="A stream without events sends an SSE comment this often, to keep proxies awake; while it "
+            "waits for a worker the comment says its position and the expected wait."
+        ),
     ] = 15.0
     drain_seconds: Annotated[
         Seconds, Meta(description="On SIGTERM or Ctrl-C, how long running streams may go on before they are ended.")

@@ -40,11 +40,17 @@ class MemoryQueue:
     def __init__(self) -> None:
         self.changed = Condition()
         self.dead_letters: list[DeadTask] = []
+        self.consumers = 0
         self._heap: list[_Entry] = []
         self._numbers = itertools.count()
 
     def __len__(self) -> int:
         return len(self._heap)
+
+    def join(self) -> None:
+        """Count a consumer in."""
+        with self.changed:
+            self.consumers += 1
 
     def put(self, body: bytes, *, priority: int) -> None:
         """Queue a message."""
@@ -90,6 +96,7 @@ class MemoryConsumer(Consumer):
         self._timeout_seconds = timeout_seconds
         self._unacked: dict[int, _Entry] = {}
         self._cancelled = False
+        queue.join()
 
     def __next__(self) -> MessageProxy | None:
         """Wait for the next message; None after the timeout."""
@@ -135,6 +142,7 @@ class MemoryConsumer(Consumer):
     def cancel(self) -> None:
         """Take no more; what was taken can still be acknowledged."""
         with self._queue.changed:
+            self._queue.consumers -= not self._cancelled
             self._cancelled = True
             self._queue.changed.notify_all()
 

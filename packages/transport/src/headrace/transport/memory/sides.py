@@ -8,8 +8,16 @@ import dramatiq
 from headrace.schema.codec import encode_control
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import AttemptQuery, AttemptRunning
+from headrace.schema.levels import CLASSIC_LEVELS
+from headrace.schema.names import Lane, task_queue_name
 from headrace.schema.task import GenerationTask
-from headrace.transport.base import ControlReceiver, ReplyReceiver, ReplyWriter, TransportUnavailableError
+from headrace.transport.base import (
+    ControlReceiver,
+    QueueDepth,
+    ReplyReceiver,
+    ReplyWriter,
+    TransportUnavailableError,
+)
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
 from headrace.transport.memory.hub import MemoryHub
 from headrace.transport.replies import BrokerState, LargeReplies, ReplyOutbox
@@ -40,7 +48,7 @@ class MemorySchedulerTransport:
         """Return: a started memory transport is ready."""
         await self.check()
 
-    def publish_task(self, task: GenerationTask) -> None:
+    def publish_task(self, task: GenerationTask, *, level: int | None = None) -> None:
         """Queue a task."""
         if self._receiver is None:
             raise TransportUnavailableError("the memory transport is closed")
@@ -49,11 +57,17 @@ class MemorySchedulerTransport:
             reject = self._receiver.reject_task
             asyncio.get_running_loop().call_soon(reject, task.request_id, "the model has no task queue")
             return
-        queue.put(build_envelope(task), priority=task.priority)
+        top = CLASSIC_LEVELS.level_of(task.priority, CLASSIC_LEVELS.top_share)
+        queue.put(build_envelope(task), priority=top if level is None else level)
 
     def withdraw_task(self, request_id: str) -> bool:  # noqa: ARG002 - a task is in its queue at once
         """Nothing to do."""
         return False
+
+    async def measure_queue(self, model: str, lane: Lane) -> QueueDepth | None:
+        """Look at a queue of the hub."""
+        queue = self._hub.queues.get(task_queue_name(model, lane))
+        return None if queue is None or self._receiver is None else QueueDepth(len(queue), queue.consumers)
 
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
         """Deliver a control message at once."""

@@ -8,8 +8,8 @@ from dramatiq.common import q_name, xq_name
 from dramatiq.errors import ConnectionClosed
 from dramatiq.middleware import Middleware
 
+from headrace.schema.levels import CLASSIC_LEVELS
 from headrace.schema.settings import BrokerSettings
-from headrace.schema.task import MAX_PRIORITY
 from headrace.transport.rabbitmq.blocking import server_properties_of
 from headrace.transport.rabbitmq.burial import DeadLetterWriter
 from headrace.transport.rabbitmq.consumer import RabbitmqTaskConsumer
@@ -45,7 +45,7 @@ class HeadraceRabbitmqBroker(RabbitmqBroker):
         consumer_priority: int = 0,
         middleware: list[Middleware] | None = None,
     ) -> None:
-        super().__init__(max_priority=MAX_PRIORITY, middleware=middleware or [])
+        super().__init__(max_priority=CLASSIC_LEVELS.highest, middleware=middleware or [])
         self._settings = settings
         self.parameters = build_parameters(settings, name="headrace worker tasks")
         self.consumer_priority = consumer_priority

@@ -22,6 +22,7 @@ from pika.spec import BasicProperties
 
 from headrace.schema.codec import CodecError, decode_task
 from headrace.schema.dead_letter import HEADER, DeadLetter, decode_dead_letter, encode_dead_letter
+from headrace.schema.levels import levels_of
 from headrace.schema.settings import BrokerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import TransportUnavailableError
@@ -126,10 +127,11 @@ class DeadLetterBox:
             if not tags:
                 raise TransportUnavailableError("it is not there any more")
             channel.confirm_delivery()
+            levels = levels_of(self._settings.queue_type)
             kind = find_kind(self._settings, server_properties_of(connection))
             properties = pika.BasicProperties(
                 delivery_mode=PERSISTENT,
-                priority=message_priority(task.priority, kind),
+                priority=message_priority(levels.level_of(task.priority, levels.top_share), kind),
                 message_id=task.request_id,
                 headers={HEADER: encode_dead_letter(letter)},
             )

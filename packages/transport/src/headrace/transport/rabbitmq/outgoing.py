@@ -14,11 +14,13 @@ class OutgoingTask(Struct):
     Attributes:
         task: what is sent.
         body: its envelope.
+        level: what the broker orders it by.
         was_sent: it was written to a connection, and may have arrived.
     """
 
     task: GenerationTask
     body: bytes
+    level: int
     was_sent: bool = False
 
 
@@ -31,9 +33,10 @@ class OutgoingTasks:
         self._unconfirmed: dict[int, str] = {}
         self._published = 0
 
-    def add(self, task: GenerationTask, body: bytes) -> None:
-        """Take a task that is to be sent."""
-        self._tasks[task.request_id] = OutgoingTask(task, body)
+    def add(self, task: GenerationTask, body: bytes, *, level: int) -> None:
+        """Take a task that is to be sent. A copy takes the place of what is still here of its task."""
+        # Its task was sent long ago, so a copy may never be said not to have been.
+        self._tasks[task.request_id] = OutgoingTask(task, body, level, was_sent=task.copy > 0)
         self._unsent[task.request_id] = None
 
     def take_unsent(self) -> Sequence[OutgoingTask]:

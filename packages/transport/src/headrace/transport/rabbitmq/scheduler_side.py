@@ -14,21 +14,25 @@ from pika.spec import Basic, BasicProperties
 
 from headrace.schema.codec import CodecError, decode_replies, encode_control
 from headrace.schema.control import ControlMessage
+from headrace.schema.levels import levels_of
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
     REPLY_EXCHANGE,
+    Lane,
     control_channel,
     model_control_key,
     reply_channel,
     reply_queue_name,
+    task_queue_name,
     worker_control_key,
     worker_of_key,
 )
 from headrace.schema.settings import BrokerSettings
 from headrace.schema.task import GenerationTask
-from headrace.transport.base import ReplyReceiver, TransportUnavailableError
+from headrace.transport.base import QueueDepth, ReplyReceiver, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
 from headrace.transport.rabbitmq.declaring import declare_exchanges, declare_task_queues
+from headrace.transport.rabbitmq.depth import DepthProbe
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.outgoing import OutgoingTask, OutgoingTasks
 from headrace.transport.rabbitmq.parameters import build_parameters
@@ -71,6 +75,7 @@ class RabbitmqSchedulerTransport:
         self._tasks_channel: Channel | None = None
         self._control_channel: Channel | None = None
         self._relayed = TaskOwner()
+        self._depths = DepthProbe(self._link)
         self._epoch = 0
 
     @property
@@ -135,11 +140,14 @@ class RabbitmqSchedulerTransport:
             for task in self._outgoing.take_unsent():
                 self._send_task(task)
 
-    def publish_task(self, task: GenerationTask) -> None:
+    def publish_task(self, task: GenerationTask, *, level: int | None = None) -> None:
         """Publish a task: persistent, mandatory, confirmed later."""
         if self._receiver is None:
             raise TransportUnavailableError("the connection to RabbitMQ is closed")
-        self._outgoing.add(task, build_envelope(task))
+        if level is None:
+            levels = levels_of(self._settings.queue_type)
+            level = levels.level_of(task.priority, levels.top_share)
+        self._outgoing.add(task, build_envelope(task), level=level)
         if self._tasks_channel is not None and self._tasks_channel.is_open and self._link.is_ready:
             for sent in self._outgoing.take_unsent():
                 self._send_task(sent)
@@ -147,6 +155,10 @@ class RabbitmqSchedulerTransport:
     def withdraw_task(self, request_id: str) -> bool:
         """Publish a task no more, if that has not happened yet."""
         return self._outgoing.withdraw(request_id)
+
+    async def measure_queue(self, model: str, lane: Lane) -> QueueDepth | None:
+        """Ask the broker about a queue."""
+        return await self._depths.measure(task_queue_name(model, lane)) if self._link.is_ready else None
 
     def _send_task(self, sent: OutgoingTask) -> None:
         if self._tasks_channel is None:
@@ -158,7 +170,7 @@ class RabbitmqSchedulerTransport:
             body=sent.body,
             properties=pika.BasicProperties(
                 delivery_mode=PERSISTENT,
-                priority=message_priority(task.priority, self._kind),
+                priority=message_priority(sent.level, self._kind),
                 message_id=task.request_id,
             ),
             mandatory=True,

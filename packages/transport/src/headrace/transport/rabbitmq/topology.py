@@ -13,9 +13,9 @@ from typing import Any
 from dramatiq.common import xq_name
 from msgspec import Struct
 
+from headrace.schema.levels import CLASSIC_LEVELS, QUORUM_LEVELS
 from headrace.schema.settings import BrokerSettings
 from headrace.schema.settings.services import QueueType
-from headrace.schema.task import MAX_PRIORITY
 
 DEAD_LETTER_TTL_MS = 7 * 24 * 3600 * 1000
 # Our own limit of attempts is at most 100; the broker's own, 20 unless it is told otherwise, must never come first.
@@ -57,7 +57,7 @@ def read_version(text: object) -> tuple[int, int]:
 
 
 def task_queue_arguments(queue_name: str, kind: QueueKind = QueueKind()) -> dict[str, Any]:  # noqa: B008 - frozen
-    """Return the arguments of a task queue: priorities, and a dead-letter queue for what is rejected."""
+    """Return the arguments of a task queue: strict levels, and a dead-letter queue for what is rejected."""
     arguments: dict[str, Any] = {
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": xq_name(queue_name),
@@ -66,7 +66,7 @@ def task_queue_arguments(queue_name: str, kind: QueueKind = QueueKind()) -> dict
     if kind.queue_type == "quorum":
         # No version takes x-max-priority here: those that have priorities have them always.
         return arguments | {"x-delivery-limit": QUORUM_DELIVERY_LIMIT, "x-consumer-timeout": CONSUMER_TIMEOUT_MS}
-    arguments["x-max-priority"] = MAX_PRIORITY
+    arguments["x-max-priority"] = CLASSIC_LEVELS.highest
     if CONSUMER_TIMEOUT_BY_QUEUE <= kind.version < CLASSIC_WITHOUT_CONSUMER_TIMEOUT:
         # Never compared here. Before, it is not known; after, classic queues have no such timeout and refuse the word.
         arguments["x-consumer-timeout"] = CONSUMER_TIMEOUT_MS
@@ -81,14 +81,14 @@ def dead_letter_queue_arguments(kind: QueueKind = QueueKind()) -> dict[str, Any]
     return arguments
 
 
-def message_priority(priority: int, kind: QueueKind = QueueKind()) -> int:  # noqa: B008 - frozen
+def message_priority(level: int, kind: QueueKind = QueueKind()) -> int:  # noqa: B008 - frozen
     """Return the priority of a message in a task queue.
 
     Args:
-        priority: of the task, 0 to 9.
+        level: where it belongs among the levels of a queue of this type.
         kind: a quorum queue has no priorities before RabbitMQ 4.0, two levels before 4.3, and strict ones from there.
     """
     has_two_levels = QUORUM_TWO_PRIORITIES <= kind.version < QUORUM_STRICT_PRIORITIES
     if kind.queue_type == "quorum" and has_two_levels:
-        return HIGHER_LEVEL if priority > MIDDLE_PRIORITY else LOWER_LEVEL
-    return priority
+        return HIGHER_LEVEL if level >= QUORUM_LEVELS.level_of(MIDDLE_PRIORITY + 1, 0) else LOWER_LEVEL
+    return level

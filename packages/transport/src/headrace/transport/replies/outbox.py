@@ -15,7 +15,6 @@ from collections.abc import Callable, Sequence
 from headrace.schema.codec import encode_replies
 from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem, StoredChunk, StreamChunk
 from headrace.transport.replies.large import LargeReplies, encode_alone
-from headrace.transport.replies.questions import UnreadQuestions
 from headrace.transport.replies.relay_pump import Relay, RelayPump
 from headrace.transport.replies.routes import RETRY_SECONDS, BrokerState, Routes, Way
 from headrace.transport.replies.stream import ReplyStream
@@ -59,7 +58,6 @@ class ReplyOutbox:
         self._pump: RelayPump | None = None
         if relay is not None:
             self._pump = RelayPump(relay, encode=self._encode, on_relayed=self._note_relayed, on_idle=self._note_empty)
-        self._questions = UnreadQuestions(unread_seconds)
         self._large = large
         self._held: set[ReplyStream] = set()
         self._tasks = TaskOwner()
@@ -104,16 +102,16 @@ class ReplyOutbox:
         for item in items:
             if isinstance(item, StreamChunk | StoredChunk):
                 self.resend(item.request_id, item.attempt)
-            elif isinstance(item, AttemptQuery) and self._pump is not None:
-                self._pump.add(reply_address, (), (item,))
             elif isinstance(item, AttemptQuery):
-                self._note_unread(item)
+                self._ask_later(reply_address, item)
             self._discard(item)
 
-    def _note_unread(self, query: AttemptQuery) -> None:
-        # Nobody will ever answer, and whoever asks holds a slot: it must not wait until the deadline.
-        if self._questions.is_lost(query.request_id, self._loop.time()):
-            self._on_unread([query.request_id])
+    def _ask_later(self, reply_address: str, query: AttemptQuery) -> None:
+        """Keep a question until it is known whether anybody is there to answer it: who asks holds a slot meanwhile."""
+        waiting = self._statements.setdefault(reply_address, [])
+        if query not in waiting:
+            waiting.append(query)
+        self._schedule(RETRY_SECONDS)
 
     async def wait_empty(self) -> None:
         """Return when everything written so far was handed over."""
@@ -168,7 +166,7 @@ class ReplyOutbox:
         for address, streams in by_address.items():
             statements = self._statements.pop(address, ())
             self._send(self._routes.way_to(address, state, now), address, streams, statements)
-        if self._dirty:
+        if self._dirty or self._statements:
             self._schedule(RETRY_SECONDS)
         self._note_empty()
 
@@ -179,10 +177,12 @@ class ReplyOutbox:
         elif way is Way.RELAY and self._pump is not None:
             self._pump.add(address, streams, statements)
         elif way is Way.NOBODY:
-            self._on_unread([stream.request_id for stream in streams])
+            asking = [said.request_id for said in statements if isinstance(said, AttemptQuery)]
+            self._on_unread([*(stream.request_id for stream in streams), *asking])
         else:
-            # What was said beside the streams is said again by whoever still wants an answer.
             self._dirty |= dict.fromkeys(streams)
+            if questions := [said for said in statements if isinstance(said, AttemptQuery)]:
+                self._statements[address] = list(dict.fromkeys(questions))
 
     def _encode(self, streams: Sequence[ReplyStream], statements: Sequence[ReplyItem]) -> bytes:
         """Make a batch, without the chunks that are too large for it; empty where nothing remains."""
@@ -244,11 +244,10 @@ class ReplyOutbox:
             self._routes.note_relay_down(now)
         else:
             self._routes.note_relayed(address, heard, now)
-        if heard == 0:
+        if not heard:
             for statement in statements:
                 if isinstance(statement, AttemptQuery):
-                    self._note_unread(statement)
-        if not heard:
+                    self._ask_later(address, statement)
             for stream in streams:
                 stream.must_retell = True
                 if not stream.is_held:

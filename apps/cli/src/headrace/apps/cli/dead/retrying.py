@@ -14,10 +14,12 @@ from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import GenerationFailed, GenerationFinished, SequenceDelta
+from headrace.schema.levels import levels_of
+from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.settings import Settings
 from headrace.schema.task import GenerationTask
-from headrace.transport.base import ReplyReceiver, SchedulerTransport, TransportUnavailableError
+from headrace.transport.base import QueueDepth, ReplyReceiver, SchedulerTransport, TransportUnavailableError
 from headrace.transport.objects import open_payloads
 from headrace.transport.rabbitmq import DeadLetterBox, DeadTaskFound, RabbitmqSchedulerTransport
 from headrace.transport.redis import RedisRelay
@@ -65,7 +67,9 @@ class _InPlaceOf:
     async def wait_ready(self) -> None:
         await self._inner.wait_ready()
 
-    def publish_task(self, task: GenerationTask) -> None:
+    def publish_task(self, task: GenerationTask, *, level: int | None = None) -> None:  # noqa: ARG002 - the box knows it
+        if task.copy:
+            raise TransportUnavailableError("a dead letter is tried again once")
         lane = self._found.task.lane if self._found.task is not None else task.lane
         self._tasks.start(self._publish(structs.replace(task, lane=lane)), name="retry")
 
@@ -78,6 +82,9 @@ class _InPlaceOf:
 
     def withdraw_task(self, request_id: str) -> bool:  # noqa: ARG002 - it is sent at once, or not at all
         return False
+
+    async def measure_queue(self, model: str, lane: Lane) -> QueueDepth | None:
+        return await self._inner.measure_queue(model, lane)
 
     def send_control(self, message: ControlMessage, *, model: str, worker_id: str | None) -> None:
         self._inner.send_control(message, model=model, worker_id=worker_id)
@@ -122,6 +129,7 @@ async def retry(
         _InPlaceOf(inner, box, found),
         models={request.model: task.deployment or request.model},
         settings=settings.scheduler,
+        levels=levels_of(settings.broker.queue_type),
         large=None if payloads is None else LargeRequests(payloads, settings.objects),
     )
     await scheduler.start()
