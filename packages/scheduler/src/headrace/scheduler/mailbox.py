@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import assert_never
 
-from headrace.scheduler.progress import SequenceProgress, SequenceSeam
+from headrace.schema.progress import SequenceProgress, SequenceSeam
 from headrace.schema.control import ToldSequence
 from headrace.schema.errors import ErrorCode, answer_for
 from headrace.schema.events import (

@@ -142,6 +142,8 @@ class Scheduler:
             priority=self._settings.default_priority if submission.priority is None else submission.priority,
             request=request,
             deployment="" if deployment == request.model else deployment,
+            lane=submission.lane,
+            tenant=submission.caller.tenant_id,
         )
         if self._large is not None:
             task = await self._large.move(task)

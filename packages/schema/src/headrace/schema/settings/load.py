@@ -281,6 +281,8 @@ def _from_text(text: str, kind: Any) -> Any:
         return Secret(text)
     if getattr(bare, "__origin__", None) is dict:
         return msgspec.json.decode(text.encode(), type=bare)
+    if getattr(bare, "__origin__", None) is tuple:
+        return msgspec.convert([item.strip() for item in text.split(",") if item.strip()], kind, strict=False)
     return msgspec.convert(text, kind, strict=False)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from headrace.schema.codec import decode_control, decode_replies
 from headrace.schema.events import ReplyItem
+from headrace.schema.names import LANES, task_queue_name
 from headrace.transport.base import ControlReceiver, ReplyReceiver
 from headrace.transport.memory.broker import MemoryBroker, MemoryQueue
 
@@ -22,9 +23,10 @@ class MemoryHub:
         """Return a broker of its own for one worker; its actors are its own, the queues are everybody's."""
         return MemoryBroker(self.queues)
 
-    def declare_queue(self, name: str) -> None:
-        """Make a task queue, unless it is there."""
-        self.queues.setdefault(name, MemoryQueue())
+    def declare_task_queues(self, model: str) -> None:
+        """Make the queues of a model's lanes, unless they are there."""
+        for lane in LANES:
+            self.queues.setdefault(task_queue_name(model, lane), MemoryQueue())
 
     def new_reply_address(self) -> str:
         """Return an address that no other scheduler has."""

@@ -8,7 +8,6 @@ import dramatiq
 from headrace.schema.codec import encode_control, encode_replies
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem
-from headrace.schema.names import task_queue_name
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ControlReceiver, ReplyReceiver, ReplyWriter, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
@@ -34,7 +33,7 @@ class MemorySchedulerTransport:
         """Open the reply queue and the task queues."""
         use_msgpack_envelopes()
         for model in self._models:
-            self._hub.declare_queue(task_queue_name(model))
+            self._hub.declare_task_queues(model)
         self._receiver = receiver
         self._hub.open_reply_queue(self._address, receiver)
 
@@ -93,7 +92,7 @@ class MemoryWorkerTransport:
         """Listen for control messages."""
         use_msgpack_envelopes()
         for model in models:
-            self._hub.declare_queue(task_queue_name(model))
+            self._hub.declare_task_queues(model)
         self._receiver, self._worker_id = receiver, worker_id
         self._hub.join_worker(worker_id, models, receiver)
 

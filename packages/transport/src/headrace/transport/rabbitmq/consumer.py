@@ -3,8 +3,9 @@
 # pyright: reportUnknownVariableType=false
 """A dramatiq consumer with a consumer priority that can stop taking tasks and still acknowledge what it took.
 
-It owns one blocking connection and runs in one dramatiq thread; `ack`, `nack` and `cancel` may be called from another
-thread. Delivery tags belong to it alone: a message is only ever settled by the consumer object that delivered it.
+It owns one blocking connection and runs in one dramatiq thread; what settles a message, and what stops and starts the
+intake, may be called from another thread. Delivery tags belong to it alone: a message is only ever settled by the
+consumer object that delivered it.
 """
 
 import contextlib
@@ -56,6 +57,7 @@ class RabbitmqTaskConsumer(Consumer):
         self._timeout_seconds = timeout_seconds
         self._arrived: deque[tuple[Basic.Deliver, bytes]] = deque()
         self._cancelled = False
+        self._paused = False
         self._lost_queue = False
         try:
             self._connection = pika.BlockingConnection(broker.parameters)
@@ -65,12 +67,15 @@ class RabbitmqTaskConsumer(Consumer):
             self._channel = self._connection.channel()
             self._channel.basic_qos(prefetch_count=prefetch)
             self._channel.add_on_cancel_callback(self._on_cancelled_by_broker)
-            self._consumer_tag = self._channel.basic_consume(
-                queue_name, self._on_delivery, arguments={"x-priority": broker.consumer_priority}
-            )
+            self._consumer_tag = self._consume()
         except _CONNECTION_ERRORS as error:
             self._abandon()
             raise ConnectionClosed(error) from None
+
+    def _consume(self) -> str:
+        return self._channel.basic_consume(
+            self._queue_name, self._on_delivery, arguments={"x-priority": self._broker.consumer_priority}
+        )
 
     def _on_delivery(
         self, _channel: BlockingChannel, method: Basic.Deliver, _properties: BasicProperties, body: bytes
@@ -128,12 +133,33 @@ class RabbitmqTaskConsumer(Consumer):
 
     def cancel(self) -> None:
         """Take no more tasks; those taken can still be acknowledged."""
-        if not self._cancelled:
-            self._cancelled = True
-            self._call_in_thread(partial(self._channel.basic_cancel, self._consumer_tag))
+        self._cancelled = True
+        self._call_in_thread(self._follow_intake)
+
+    def pause(self) -> None:
+        """Take no more tasks until `resume`; those taken can still be acknowledged."""
+        self._paused = True
+        self._call_in_thread(self._follow_intake)
+
+    def resume(self) -> None:
+        """Take tasks again, on the same channel: the tags of those in hand stay valid."""
+        self._paused = False
+        self._call_in_thread(self._follow_intake)
+
+    def _follow_intake(self) -> None:
+        """Consume or not, as was last asked for; in the consumer's thread."""
+        wanted = not self._cancelled and not self._paused
+        if wanted and not self._consumer_tag:
+            self._consumer_tag = self._consume()
+        elif not wanted and self._consumer_tag:
+            tag, self._consumer_tag = self._consumer_tag, ""
+            self._channel.basic_cancel(tag)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Nothing to do: the broker takes back what was not acknowledged when the connection closes."""
+        """Give tasks back at once; the broker takes whatever else was not acknowledged when the connection closes."""
+        for message in messages:
+            if isinstance(message, RabbitmqMessage):
+                self._call_in_thread(partial(self._channel.basic_nack, message.tag, requeue=True))
 
     def close(self) -> None:
         """Send the acks that wait, and close the connection."""

@@ -17,7 +17,9 @@ from headrace.schema.codec import CodecError, decode_replies, encode_control
 from headrace.schema.control import ControlMessage
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
+    LANES,
     REPLY_EXCHANGE,
+    Lane,
     control_channel,
     dead_letter_queue_name,
     model_control_key,
@@ -109,7 +111,8 @@ class RabbitmqSchedulerTransport:
         for channel in (tasks, replies, control):
             channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
         for model in self._models:
-            await declare_task_queue(link, tasks, model)
+            for lane in LANES:
+                await declare_task_queue(link, tasks, model, lane)
         tasks.add_on_return_callback(self._on_task_returned)
         control.add_on_return_callback(self._on_control_returned)
         await link.call(lambda done: tasks.confirm_delivery(self._on_confirm, callback=done))
@@ -211,12 +214,12 @@ class RabbitmqSchedulerTransport:
             await self._relay.publish(control_channel(worker_id), body)
 
 
-async def declare_task_queue(link: RabbitmqLink, channel: Channel, model: str) -> None:
-    """Declare a model's task queue and its dead-letter queue."""
-    name = task_queue_name(model)
+async def declare_task_queue(link: RabbitmqLink, channel: Channel, model: str, lane: Lane) -> None:
+    """Declare the task queue of one lane of a model, and its dead-letter queue."""
+    name = task_queue_name(model, lane)
     arguments = task_queue_arguments(name)
     await link.call(lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done))
-    dead, kept = dead_letter_queue_name(model), dead_letter_queue_arguments()
+    dead, kept = dead_letter_queue_name(model, lane), dead_letter_queue_arguments()
     await link.call(lambda done: channel.queue_declare(dead, durable=True, arguments=kept, callback=done))
 
 

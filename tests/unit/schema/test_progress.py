@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.scheduler.progress import SequenceProgress, SequenceSeam
+from headrace.schema.progress import SequenceProgress, SequenceSeam
 from headrace.schema.events import SequenceDelta, TokenLogprob, ToolCallDelta
 from headrace.schema.merge import merge_deltas
 
