@@ -23,10 +23,15 @@ class MemoryHub:
         """Return a broker of its own for one worker; its actors are its own, the queues are everybody's."""
         return MemoryBroker(self.queues)
 
-    def declare_task_queues(self, model: str) -> None:
-        """Make the queues of a model's lanes, unless they are there."""
-        for lane in LANES:
-            self.queues.setdefault(task_queue_name(model, lane), MemoryQueue())
+    def declare_queue(self, name: str) -> None:
+        """Make a task queue, unless it is there."""
+        self.queues.setdefault(name, MemoryQueue())
+
+    def declare_models(self, models: Sequence[str]) -> None:
+        """Make the task queues of models, of each lane."""
+        for model in models:
+            for lane in LANES:
+                self.declare_queue(task_queue_name(model, lane))
 
     def new_reply_address(self) -> str:
         """Return an address that no other scheduler has."""

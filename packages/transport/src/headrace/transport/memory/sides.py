@@ -32,8 +32,7 @@ class MemorySchedulerTransport:
     async def start(self, receiver: ReplyReceiver) -> None:
         """Open the reply queue and the task queues."""
         use_msgpack_envelopes()
-        for model in self._models:
-            self._hub.declare_task_queues(model)
+        self._hub.declare_models(self._models)
         self._receiver = receiver
         self._hub.open_reply_queue(self._address, receiver)
 
@@ -91,8 +90,7 @@ class MemoryWorkerTransport:
     async def start(self, receiver: ControlReceiver, *, worker_id: str, models: Sequence[str]) -> None:
         """Listen for control messages."""
         use_msgpack_envelopes()
-        for model in models:
-            self._hub.declare_task_queues(model)
+        self._hub.declare_models(models)
         self._receiver, self._worker_id = receiver, worker_id
         self._hub.join_worker(worker_id, models, receiver)
 

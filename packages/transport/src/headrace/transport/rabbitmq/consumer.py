@@ -88,6 +88,10 @@ class RabbitmqTaskConsumer(Consumer):
     def __next__(self) -> MessageProxy | None:
         """Wait for the next task; None after the timeout."""
         try:
+            if self._paused and self._consumer_tag:
+                # What is on its way comes in first: pika would hand it back, and then it counts as a lost attempt.
+                self._connection.process_data_events(time_limit=0)
+                self._stop_consuming()
             if not self._arrived:
                 self._connection.process_data_events(time_limit=self._timeout_seconds)  # pyright: ignore[reportArgumentType]
         except _CONNECTION_ERRORS as error:
@@ -134,24 +138,23 @@ class RabbitmqTaskConsumer(Consumer):
     def cancel(self) -> None:
         """Take no more tasks; those taken can still be acknowledged."""
         self._cancelled = True
-        self._call_in_thread(self._follow_intake)
+        self._call_in_thread(self._stop_consuming)
 
     def pause(self) -> None:
-        """Take no more tasks until `resume`; those taken can still be acknowledged."""
+        """Take no more tasks until `resume`; those taken can still be acknowledged. Takes effect with the next wait."""
         self._paused = True
-        self._call_in_thread(self._follow_intake)
 
     def resume(self) -> None:
         """Take tasks again, on the same channel: the tags of those in hand stay valid."""
         self._paused = False
-        self._call_in_thread(self._follow_intake)
+        self._call_in_thread(self._consume_again)
 
-    def _follow_intake(self) -> None:
-        """Consume or not, as was last asked for; in the consumer's thread."""
-        wanted = not self._cancelled and not self._paused
-        if wanted and not self._consumer_tag:
+    def _consume_again(self) -> None:
+        if not (self._consumer_tag or self._paused or self._cancelled):
             self._consumer_tag = self._consume()
-        elif not wanted and self._consumer_tag:
+
+    def _stop_consuming(self) -> None:
+        if self._consumer_tag:
             tag, self._consumer_tag = self._consumer_tag, ""
             self._channel.basic_cancel(tag)
 
