@@ -8,14 +8,23 @@ from typing import Any
 from headrace.scheduler.base import Generation, Submission
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.scheduler import Scheduler
-from headrace.schema.events import Event, SequenceDelta
+from headrace.schema.events import (
+    Event,
+    GenerationFinished,
+    GenerationStarted,
+    SequenceDelta,
+    SequenceFinished,
+    SequenceStarted,
+)
+from headrace.schema.names import Lane
 from headrace.schema.request import GenerationParameters
 from headrace.schema.settings import ObjectSettings, SchedulerSettings
 from headrace.transport.objects import ObjectStore, PayloadStore
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.engines.scripted import Script, ScriptedEngine
-from headrace.worker.observer import GenerationRan
-from headrace.worker.replica import Replica, ReplicaIdentity
+from headrace.worker.observer import GenerationPaused, GenerationRan, GenerationResumed, IntakeSwitched
+from headrace.worker.replica import Replica
+from headrace.worker.station import Station
 from tests.contract.transport.harness import Harness
 from tests.support.recorders import Recorder
 from tests.support.values import fresh_name, make_request
@@ -29,6 +38,9 @@ class RanRecorder(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.facts: list[GenerationRan] = []
+        self.paused: list[str] = []
+        self.resumed: list[str] = []
+        self.intake: list[IntakeSwitched] = []
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -38,21 +50,51 @@ class RanRecorder(Recorder):
         self.facts.append(fact)
         self.changed()
 
+    def generation_paused(self, fact: GenerationPaused) -> None:
+        self.paused.append(fact.request_id)
+        self.changed()
+
+    def generation_resumed(self, fact: GenerationResumed) -> None:
+        self.resumed.append(fact.request_id)
+        self.changed()
+
+    def intake_switched(self, fact: IntakeSwitched) -> None:
+        self.intake.append(fact)
+        self.changed()
+
 
 class Worker:
     """One running replica."""
 
     def __init__(
-        self, harness: Harness, model: str, *, slots: int, drain_seconds: float, payloads: PayloadStore | None = None
+        self,
+        harness: Harness,
+        models: Sequence[str],
+        *,
+        slots: int,
+        drain_seconds: float,
+        payloads: PayloadStore | None = None,
+        batch_slots: int = 0,
+        kv_tokens: int = 0,
+        patience_seconds: float = 60.0,
     ) -> None:
         self.ran = RanRecorder()
         self.stop = asyncio.Event()
         self.worker_id = fresh_name("worker")
-        engine = ScriptedEngine(Script(step_seconds=0.002), slots=slots, max_model_tokens=100_000)
+        script = Script(step_seconds=0.002, kv_tokens=kv_tokens)
         self._replica = Replica(
-            engine,
+            [
+                Station(
+                    ScriptedEngine(script, slots=slots, max_model_tokens=100_000),
+                    model=model,
+                    batch_slots=batch_slots,
+                    patience_seconds=patience_seconds,
+                    observers=[self.ran],
+                )
+                for model in models
+            ],
             harness.worker_side(),
-            identity=ReplicaIdentity(worker_id=self.worker_id, model=model),
+            worker_id=self.worker_id,
             drain_seconds=drain_seconds,
             observers=[self.ran],
             payloads=payloads,
@@ -83,20 +125,29 @@ class Rig:
     def __init__(self, harness: Harness, objects: ObjectStore | None = None) -> None:
         self.harness = harness
         self.objects = objects
-        self.model = fresh_name("model")
-        self.transport = harness.scheduler_side([self.model])
+        self.model, self.other_model = fresh_name("model"), fresh_name("other")
+        self.transport = harness.scheduler_side([self.model, self.other_model])
         self.scheduler = Scheduler(
             self.transport,
-            models={self.model: self.model},
+            models={self.model: self.model, self.other_model: self.other_model},
             settings=SchedulerSettings(),
             large=None if objects is None else LargeRequests(PayloadStore(objects), ObjectSettings()),
         )
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
 
-    async def start_worker(self, *, slots: int = 4, drain_seconds: float = 10.0) -> Worker:
+    async def start_worker(
+        self, models: Sequence[str] = (), *, slots: int = 4, drain_seconds: float = 10.0, **options: Any
+    ) -> Worker:
         payloads = None if self.objects is None else PayloadStore(self.objects)
-        worker = Worker(self.harness, self.model, slots=slots, drain_seconds=drain_seconds, payloads=payloads)
+        worker = Worker(
+            self.harness,
+            models or [self.model],
+            slots=slots,
+            drain_seconds=drain_seconds,
+            payloads=payloads,
+            **options,
+        )
         self._workers.append(worker)
         self._tasks.start(worker.run(), name=worker.worker_id)
         await worker.wait_ready()
@@ -110,6 +161,8 @@ class Rig:
         seconds: float = 30.0,
         n: int = 1,
         seed: int | None = None,
+        lane: Lane = "online",
+        model: str = "",
         **scripted: Any,
     ) -> Generation:
         parameters = GenerationParameters(
@@ -117,9 +170,10 @@ class Rig:
         )
         submission = Submission(
             request_id=fresh_name("gen"),
-            request=make_request(self.model, prompt, parameters),
+            request=make_request(model or self.model, prompt, parameters),
             priority=priority,
             timeout_seconds=seconds,
+            lane=lane,
         )
         return await self.scheduler.submit(submission)
 
@@ -160,3 +214,13 @@ async def read_until_text(generation: Generation) -> list[Event]:
 
 def text_of(events: Sequence[Event], index: int = 0) -> str:
     return "".join(event.text for event in events if isinstance(event, SequenceDelta) and event.index == index)
+
+
+def check_once(events: Sequence[Event]) -> None:
+    """Each token once, each sequence started and finished once, and one end."""
+    kinds = [type(event) for event in events]
+    assert kinds.count(GenerationStarted) == kinds.count(GenerationFinished) == 1
+    for kind in (SequenceStarted, SequenceFinished):
+        indexes = [event.index for event in events if isinstance(event, kind)]
+        assert len(indexes) == len(set(indexes))
+    assert isinstance(events[-1], GenerationFinished)

@@ -94,26 +94,7 @@ class Scheduler:
             raise HeadraceError(ErrorCode.OVERLOADED, "this gateway holds as many requests as it may; try again soon")
         if submission.request_id in self._entries:
             raise HeadraceError(ErrorCode.CONFLICT, "a request with this id is running")
-<<<<<<< HEAD
-        now = self._clock()
-        timeout = submission.timeout_seconds or self._settings.request_timeout_seconds
-        await self._wait_first_connection(min(timeout, FIRST_CONNECTION_SECONDS))
-        task = GenerationTask(
-            request_id=submission.request_id,
-            reply_address=self._transport.reply_address,
-            submitted_at=now,
-            deadline=now + timeout,
-            priority=self._settings.default_priority if submission.priority is None else submission.priority,
-            request=request,
-            deployment="" if deployment == request.model else deployment,
-            lane=submission.lane,
-            tenant=submission.caller.tenant_id,
-        )
-        if self._large is not None:
-            task = await self._large.move(task)
-=======
         task = await self._publisher.make_task(submission, deployment=deployment)
->>>>>>> main
         try:
             return self._open(task)
         except BaseException:

@@ -47,7 +47,7 @@ class LoopWorker(Worker):
         self._running: dict[str, Delivery] = {}
         self._finished: OrderedDict[str, None] = OrderedDict()
         self._on_unsettled = on_unsettled
-        self._handed_back: set[str] = set()
+        self._is_draining = False
 
     def _add_worker(self) -> None:
         """Start no worker thread: the loop is the worker."""
@@ -108,7 +108,7 @@ class LoopWorker(Worker):
             if isinstance(error, EngineDeadError):
                 self._on_unsettled()
                 return
-            if message_id in self._handed_back:
+            if self._is_draining:
                 latest.give_back()
             raise
         latest = self._running.pop(message_id, delivery)
@@ -149,38 +149,30 @@ class LoopWorker(Worker):
         if (thread := self._threads.get(queue_name)) is not None:
             thread.set_intake(is_open=is_open)
 
-    async def drain(
-        self,
-        *,
-        seconds: float,
-        hand_back: Callable[[Sequence[str]], None],
-        list_idle: Callable[[], Sequence[str]] = tuple,
-    ) -> None:
-        """Take no more messages, let what runs finish, and close.
+    def stop_intake(self) -> None:
+        """Take no more messages. What is cancelled from now on goes back to its queue at once."""
+        self._is_draining = True
+        for thread in self._threads.values():
+            thread.cancel()
+
+    async def drain(self, *, seconds: float, hand_back: Callable[[Sequence[str]], None]) -> None:
+        """Let what runs finish, and close.
 
         Args:
             seconds: how long what runs may go on.
-            hand_back: called with the ids of what is for other workers now; it must end them soon.
-            list_idle: returns the ids of what does not run at the moment: that is handed back at once.
+            hand_back: called with the ids of what still runs after that; it must end them soon.
         """
         self.broker.emit_before("worker_shutdown", self)
-        for thread in self._threads.values():
-            thread.cancel()
-        self._hand_over_to_others(list_idle(), hand_back)
+        self.stop_intake()
         try:
             async with asyncio.timeout(seconds):
                 await self._tasks.join()
         except TimeoutError:
-            self._hand_over_to_others(tuple(self._running), hand_back)
+            hand_back(tuple(self._running))
             await self._tasks.join()
         await self._tasks.close()
         await asyncio.to_thread(self._stop_threads)
         self.broker.emit_after("worker_shutdown", self)
-
-    def _hand_over_to_others(self, ids: Sequence[str], hand_back: Callable[[Sequence[str]], None]) -> None:
-        if ids:
-            self._handed_back.update(ids)
-            hand_back(ids)
 
     def _stop_threads(self) -> None:
         for thread in self._threads.values():

@@ -56,12 +56,13 @@ class Retelling:
         return tuple(self._told(index) for index in sorted(self._before.keys() | self._progress.keys()))
 
     def _told(self, index: int) -> ToldSequence:
-        before, progress = self._before.get(index), self._progress.get(index)
-        if progress is None or (before is not None and len(before.token_ids) > len(progress.token_ids)):
+        progress = self._progress.get(index)
+        said = () if progress is None else tuple(progress.token_ids)
+        before = self._before.get(index)
+        if before is not None and (progress is None or len(before.token_ids) > len(said)):
             # This attempt has not yet told again what the one before it told.
-            assert before is not None
             return before
-        return ToldSequence(index, tuple(progress.token_ids), (SequenceFinished, index) in self._said)
+        return ToldSequence(index, said, (SequenceFinished, index) in self._said)
 
     def take(self, events: Sequence[Event]) -> list[Event]:
         """Return what is new among the events of a turn.

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import aclosing
+from typing import Protocol
 
 from msgspec import structs
 
@@ -15,22 +16,19 @@ from headrace.worker.retelling import Retelling
 Tell = Callable[[list[Event]], None]
 
 
-class TurnListener:
-    """Learns how a generation fares; each method does nothing unless it is overridden."""
-
-    def wait(self, place: Place) -> None:
-        """It has come to the gate."""
+class TurnListener(Protocol):
+    """Learns how a generation fares."""
 
     def begin(self) -> None:
         """It runs, for the first time or again."""
+        ...
 
-    def pause(self) -> None:
-        """It made way for another one, and waits."""
+    def wait(self) -> None:
+        """It waits for a place: at first, or because it was paused."""
+        ...
 
 
-async def run_in_turns(
-    engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener
-) -> None:
+async def run_in_turns(engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener) -> None:
     """Run a job to its end, and tell each event once.
 
     A job of the batch lane is paused where an online one needs its place: it is taken out of the engine, and goes on
@@ -49,23 +47,27 @@ async def run_in_turns(
 
 async def _run_at_once(engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener) -> None:
     place = gate.arrive(lane=job.lane, priority=job.priority, may_pause=lambda: False)
-    listener.wait(place)
     try:
-        await place.enter()
-        listener.begin()
+        await _enter(place, listener)
         async with aclosing(generate_best(engine, job)) as batches:
             async for events in batches:
+                place.accept()
                 tell(events)
     finally:
         place.close()
 
 
+async def _enter(place: Place, listener: TurnListener) -> None:
+    if not place.enter_at_once():
+        listener.wait()
+        await place.enter()
+    listener.begin()
+
+
 class _Turns:
     """A job that may be paused."""
 
-    def __init__(
-        self, engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener
-    ) -> None:
+    def __init__(self, engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener) -> None:
         self._engine = engine
         self._job = job
         self._tell = tell
@@ -77,16 +79,12 @@ class _Turns:
         )
 
     async def run(self) -> None:
-        self._listener.wait(self._place)
         try:
-            while True:
-                await self._place.enter()
-                self._listener.begin()
+            while not self._told.is_over:
+                await _enter(self._place, self._listener)
                 await self._take_turn()
-                if self._told.is_over:
-                    return
-                self._place.pause()
-                self._listener.pause()
+                if not self._told.is_over:
+                    self._place.pause()
         finally:
             self._place.close()
 
@@ -94,11 +92,13 @@ class _Turns:
         """Run until the end, or until the place is wanted."""
         job = structs.replace(self._job, told=self._told.begin_turn())
         loop = asyncio.get_running_loop()
+        turn = asyncio.timeout(None)
         try:
-            async with asyncio.timeout(None) as turn:
+            async with turn:
                 self._place.on_leave(lambda: turn.reschedule(loop.time()))
                 async with aclosing(generate_best(self._engine, job)) as batches:
                     async for events in batches:
+                        self._place.accept()
                         if new := self._told.take(events):
                             self._place.progress()
                             self._tell(new)

@@ -43,6 +43,7 @@ class Place:
         self._admitted: asyncio.Future[None] | None = None
         self._holds_place = False
         self._is_leaving = False
+        self._is_accepted = False
         self._leave_soon: Callable[[], None] | None = None
         self._lost_seconds = 0.0
         self._losing_since: float | None = None
@@ -51,11 +52,6 @@ class Place:
     def holds_place(self) -> bool:
         """Whether the generation may run."""
         return self._holds_place
-
-    @property
-    def is_leaving(self) -> bool:
-        """Whether it was asked to make way."""
-        return self._is_leaving
 
     @property
     def lost_seconds(self) -> float:
@@ -75,10 +71,12 @@ class Place:
             lost_seconds=self.lost_seconds,
         )
 
+    def enter_at_once(self) -> bool:
+        """Take a place in the engine if there is one for the asking; tell whether there was."""
+        return self._gate.admit_at_once(self)
+
     async def enter(self) -> None:
         """Wait for a place in the engine."""
-        if self._gate.admit_at_once(self):
-            return
         self._admitted = asyncio.get_running_loop().create_future()
         self._gate.note_waiting(self)
         try:
@@ -110,6 +108,12 @@ class Place:
             self._losing_since = self._clock()
         self._give_up(swapped=True)
 
+    def accept(self) -> None:
+        """Note that the engine has taken the prompt: from now on it counts it itself."""
+        if self._holds_place and not self._is_accepted:
+            self._is_accepted = True
+            self._gate.accepted_count += 1
+
     def progress(self) -> None:
         """Note that the generation tells something new again after a pause."""
         if self._losing_since is not None:
@@ -123,7 +127,8 @@ class Place:
 
     def _give_up(self, *, swapped: bool) -> None:
         held, self._holds_place = self._holds_place, False
-        self._is_leaving, self._leave_soon = False, None
+        self._gate.accepted_count -= self._is_accepted
+        self._is_leaving, self._is_accepted, self._leave_soon = False, False, None
         self._gate.note_left(self, held=held, swapped=swapped)
 
 
@@ -135,6 +140,10 @@ class EngineGate:
         patience_seconds: a generation that has lost so much to pauses is paused no more.
         hold_off_seconds: how long the batch lane does not take a place that an online generation has left.
         clock: seconds, monotonic.
+
+    Attributes:
+        occupied: whether anybody is at the gate.
+        accepted_count: generations that the engine counts itself.
     """
 
     def __init__(
@@ -159,16 +168,12 @@ class EngineGate:
         self._is_settling = False
         self._on_change: Callable[[], None] = lambda: None
         self.occupied = asyncio.Event()
+        self.accepted_count = 0
 
     @property
     def running_count(self) -> int:
         """Generations that have a place."""
         return self._holding
-
-    @property
-    def present_count(self) -> int:
-        """Generations that have a place or wait for one."""
-        return len(self._places)
 
     def waits(self, lane: Lane) -> bool:
         """Tell whether a generation of a lane waits."""
@@ -180,9 +185,7 @@ class EngineGate:
 
     def arrive(self, *, lane: Lane, priority: int, may_pause: Callable[[], bool]) -> Place:
         """Let a generation come to the gate; it must be closed in the end."""
-        place = Place(
-            self, next(self._numbers), lane=lane, priority=priority, may_pause=may_pause, clock=self._clock
-        )
+        place = Place(self, next(self._numbers), lane=lane, priority=priority, may_pause=may_pause, clock=self._clock)
         self._places[place.number] = place
         self.occupied.set()
         return place

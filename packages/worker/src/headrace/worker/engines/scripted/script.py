@@ -100,7 +100,7 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         step_seconds: time between two steps of the engine; each running sequence gets one token a step. 0 is as fast as
             the event loop turns.
-        kv_tokens: tokens of context that it pretends to have room for; 0 is no limit. It plays beyond them all the same.
+        kv_tokens: tokens of context that it says it has room for; 0 says nothing. It plays beyond them all the same.
         rules: the first that matches is played; where none does, a built-in text is.
     """
 
