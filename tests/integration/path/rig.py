@@ -163,10 +163,11 @@ class Rig:
         seed: int | None = None,
         lane: Lane = "online",
         model: str = "",
+        best_of: int | None = None,
         **scripted: Any,
     ) -> Generation:
         parameters = GenerationParameters(
-            n=n, seed=seed, provider_extensions={"scripted": scripted} if scripted else {}
+            n=n, seed=seed, best_of=best_of, provider_extensions={"scripted": scripted} if scripted else {}
         )
         submission = Submission(
             request_id=fresh_name("gen"),
