@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.body import read_body
 from headrace.gateway.call import Call
+from headrace.gateway.costly import read_body_aside
 from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
@@ -70,7 +71,8 @@ class Desk:
             HeadraceError: the call can't be taken.
         """
         body = await self.read(http)
-        return self.respond(self.open_call(http, dialect=dialect, parsed=parse(body)))
+        parsed = await read_body_aside(body, parse)
+        return self.respond(self.open_call(http, dialect=dialect, parsed=parsed))
 
     async def read(self, http: HttpRequest) -> bytes:
         """Give a call its id, and return its body.

@@ -52,7 +52,7 @@ def _show_type(kind: Any, metas: Sequence[Meta]) -> str:
     if Secret in get_args(kind):
         return "secret"
     if get_origin(kind) is tuple:
-        return f"list of {get_args(kind)[0].__name__}"
+        return "list, in the environment with commas"
     name = getattr(kind, "__name__", str(kind))
     bounds = [f"≥ {_show_number(meta.ge)}" for meta in metas if meta.ge is not None]
     bounds += [f"> {_show_number(meta.gt)}" for meta in metas if meta.gt is not None]
