@@ -14,9 +14,9 @@ class GenerationRan(Struct, frozen=True, kw_only=True):
         request_id: the request.
         model: its model.
         outcome: `finished`, `refused`, `superseded`, `handed back`, or the code of the failure.
-        queue_seconds: from submit to pickup.
-        seconds: from pickup to its end.
-        first_token_seconds: from pickup to the first token, if there was one.
+        queue_seconds: from submit to when it was picked up and had a place in the engine.
+        seconds: from then to its end.
+        first_token_seconds: from then to the first token, if there was one.
         output_tokens: tokens that were sampled, if it finished.
         lane: its lane.
         pauses: how often it made way for another one.
@@ -125,8 +125,7 @@ class LoggingObserver:
 
     def intake_switched(self, fact: IntakeSwitched) -> None:
         """Write the line."""
-        event = "intake opened" if fact.is_open else "intake closed"
-        self._log.info(event, model=fact.model, lane=fact.lane)
+        self._log.info("intake opened" if fact.is_open else "intake closed", model=fact.model, lane=fact.lane)
 
 
 class Logger(Protocol):
