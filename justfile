@@ -113,6 +113,11 @@ format: _synced
 bench *arguments: _synced
     {{ run }} python -m tests.bench.first_token "$@"
 
+# The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm
+[group('measure')]
+bench-lanes *arguments: _synced
+    {{ run }} python -m tests.bench.lanes "$@"
+
 # Requests while workers, RabbitMQ and Redis are killed: --requests N, --seed N, --faults a,b; the last line is a report in JSON
 [group('measure')]
 chaos *arguments: services _synced

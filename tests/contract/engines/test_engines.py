@@ -245,9 +245,9 @@ async def test_the_load_follows_what_runs(engine: Engine) -> None:
             await read(engine, make_job(f"sweep-{time.monotonic_ns()}", max_tokens=1))
     total = engine.load().kv_tokens_total
     assert total >= MAX_MODEL_TOKENS
-    steps = await begin(engine, make_job("load", text="word " * 100, max_tokens=300))
+    steps = await begin(engine, make_job("load", text="word " * 40, max_tokens=200))
     async with asyncio.timeout(30):
-        while engine.load().kv_tokens_used < 100:
+        while engine.load().kv_tokens_used < 40:
             await anext(steps)
     load = engine.load()
     assert (load.kv_tokens_total, load.waiting_tokens) == (total, 0)
