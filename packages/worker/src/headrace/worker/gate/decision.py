@@ -1,6 +1,7 @@
 """Who begins and who is paused, as a function of who is at the gate."""
 
 from collections.abc import Sequence
+from heapq import nsmallest
 
 from msgspec import Struct
 
@@ -49,28 +50,32 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 def decide(
-    contenders: Sequence[Contender], *, places: int, slots: int, patience_seconds: float, holds_off: bool = False
+    contenders: Sequence[Contender],
+    *,
+    running: int,
+    places: int,
+    slots: int,
+    patience_seconds: float,
+    holds_off: bool = False,
 ) -> Decision:
     """Decide who begins, and who is paused for an online generation that finds no place.
 
     Args:
-        contenders: everybody at the gate.
+        contenders: who waits, and who of the batch lane has a place; online generations that run change nothing.
+        running: how many have a place.
         places: how many may run now.
         slots: how many the engine runs at most.
         patience_seconds: who has lost so much to pauses is paused no more.
         holds_off: the batch lane begins nothing new at the moment.
     """
     protected = list_protected(contenders, slots=slots, patience_seconds=patience_seconds)
-    free = places - sum(each.holds_place for each in contenders)
-    waiting = sorted(
-        (each for each in contenders if not each.holds_place),
-        key=lambda each: _rank(each, protected, patience_seconds),
-    )
+    waiting = [each for each in contenders if not each.holds_place]
+    free = places - running
     if free > 0:
-        for each in waiting:
-            if not (holds_off and each.is_batch and each.number not in protected):
-                return Decision(start=each.number)
-        return Decision(is_held_off=bool(waiting))
+        able = [each for each in waiting if not (holds_off and each.is_batch and each.number not in protected)]
+        if not able:
+            return Decision(is_held_off=bool(waiting))
+        return Decision(start=min(able, key=lambda each: _rank(each, protected, patience_seconds)).number)
     ahead = sum(each.number in protected for each in waiting)
     coming = sum(each.is_leaving for each in contenders) + free - ahead
     wanted = sum(not each.is_batch for each in waiting) - max(0, coming)
@@ -107,5 +112,4 @@ def _choose_victims(contenders: Sequence[Contender], protected: frozenset[int], 
         and not each.is_leaving
         and each.number not in protected
     ]
-    able.sort(key=lambda each: (each.priority, -each.number))
-    return tuple(each.number for each in able[:wanted])
+    return tuple(each.number for each in nsmallest(wanted, able, key=lambda each: (each.priority, -each.number)))

@@ -160,6 +160,7 @@ class EngineGate:
         self._clock = clock
         self._places: dict[int, Place] = {}
         self._waiting: dict[int, Place] = {}
+        self._pausable: dict[int, Place] = {}
         self._numbers = itertools.count()
         self._holding = 0
         self._open_places = slots
@@ -220,6 +221,8 @@ class EngineGate:
     def _admit(self, place: Place) -> None:
         self._waiting.pop(place.number, None)
         self._holding += 1
+        if place.lane == "batch":
+            self._pausable[place.number] = place
         place.admit()
         self._on_change()
 
@@ -236,9 +239,9 @@ class EngineGate:
 
     def _take_step(self) -> bool:
         now = self._clock()
-        present = self._places.values()
         decision = decide(
-            [place.view() for place in present if place.holds_place or place.number in self._waiting],
+            [place.view() for place in itertools.chain(self._waiting.values(), self._pausable.values())],
+            running=self._holding,
             places=self._open_places,
             slots=self._slots,
             patience_seconds=self._patience_seconds,
@@ -271,6 +274,7 @@ class EngineGate:
         """Take a place back; one that was given up for another generation stays open for it."""
         if held:
             self._holding -= 1
+            self._pausable.pop(place.number, None)
             if self._open_places < self._slots and not swapped:
                 self._open_places = max(1, self._open_places - 1)
             if place.lane == "online":
