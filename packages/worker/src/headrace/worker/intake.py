@@ -13,6 +13,8 @@ from headrace.worker.engines.base import Engine, EngineLoad
 from headrace.worker.gate import EngineGate
 
 REVIEW_SECONDS = 0.1
+# Batch work comes and goes with every online request, and a consumer that stops and starts as often only costs.
+BATCH_REOPEN_SECONDS = 1.0
 # How much of what is expected of the next generation comes from the last one.
 _WEIGHT = 0.2
 
@@ -75,6 +77,7 @@ class Intake:
         self._expectation = Expectation()
         self._has_room = True
         self._open: dict[Lane, bool] = dict.fromkeys(LANES, True)
+        self._batch_opens_at = 0.0
         gate.on_change(self.review)
 
     def learn(self, tokens: int) -> None:
@@ -114,9 +117,15 @@ class Intake:
         """Look again and again, for as long as anything runs or waits."""
         while True:
             self.review()
-            # A batch task that would wait here is for a worker that has a place for it. This is not looked at on every
-            # change: to stop and to start a consumer costs more than to hold one task for a moment.
-            self._set_lane("batch", is_open=self._has_room and not self._gate.waits("batch"))
+            self._review_batch(asyncio.get_running_loop().time())
             if not self._gate.occupied.is_set():
                 await self._gate.occupied.wait()
             await asyncio.sleep(REVIEW_SECONDS)
+
+    def _review_batch(self, now: float) -> None:
+        """Take no batch tasks that would wait here: another worker may have a place for them."""
+        if not self._has_room or self._gate.waits("batch"):
+            self._batch_opens_at = now + BATCH_REOPEN_SECONDS
+            self._set_lane("batch", is_open=False)
+        elif now >= self._batch_opens_at or not self._gate.running_count:
+            self._set_lane("batch", is_open=True)
