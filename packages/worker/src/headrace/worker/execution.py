@@ -223,7 +223,8 @@ class Execution:
     def _finish(self, run: Run, event: GenerationFinished, station: Station) -> Event:
         run.outcome = "finished"
         run.output_tokens = event.usage.output_tokens
-        station.learn(event.usage.input_tokens + event.usage.output_tokens)
+        if event.usage.output_tokens:
+            station.learn(event.usage.input_tokens + event.usage.output_tokens)
         return structs.replace(event, timings=run.time_taken())
 
     def _fail(
