@@ -7,7 +7,7 @@ from typing import Protocol
 import pika
 from dramatiq.broker import Consumer, MessageProxy
 
-from headrace.schema.names import dead_letter_queue_name, task_queue_name
+from headrace.schema.names import Lane, dead_letter_queue_name, task_queue_name
 from headrace.schema.settings import BrokerSettings, RedisSettings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
@@ -64,8 +64,10 @@ class RabbitmqHarness:
             self._settings, replica_id=fresh_name("replica"), models=models, relay=self._relay()
         )
 
-    def worker_side(self) -> WorkerTransport:
-        return RabbitmqWorkerTransport(self._settings, relay=self._relay(), large=self._large)
+    def worker_side(self, *, consumer_priority: int = 0) -> WorkerTransport:
+        return RabbitmqWorkerTransport(
+            self._settings, consumer_priority=consumer_priority, relay=self._relay(), large=self._large
+        )
 
     def put_raw(self, model: str, body: bytes) -> None:
         with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
@@ -109,10 +111,12 @@ class Sides:
         assert address is not None
         return address
 
-    async def open_consumer(self, *, prefetch: int = 1) -> Consumer:
-        queue_name = task_queue_name(self.model)
-        self.worker.broker.declare_queue(queue_name)
-        consumer = await asyncio.to_thread(self.worker.broker.consume, queue_name, prefetch, 200)
+    async def open_consumer(
+        self, *, prefetch: int = 1, lane: Lane = "online", side: WorkerTransport | None = None
+    ) -> Consumer:
+        queue_name, broker = task_queue_name(self.model, lane), (side or self.worker).broker
+        broker.declare_queue(queue_name)
+        consumer = await asyncio.to_thread(broker.consume, queue_name, prefetch, 200)
         self._consumers.append(consumer)
         return consumer
 

@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from headrace.gateway.headers import PRIORITY_HEADER, REQUEST_ID_HEADER, TIMEOUT_HEADER
+from headrace.gateway.headers import LANE_HEADER, PRIORITY_HEADER, REQUEST_ID_HEADER, TIMEOUT_HEADER
 from headrace.schema.errors import ERROR_TABLE
+from headrace.schema.names import LANES
 from headrace.schema.task import MAX_PRIORITY
 
 Schema = dict[str, Any]
@@ -30,6 +31,12 @@ _CALL_HEADERS: tuple[Schema, ...] = (
         "in": "header",
         "description": "The higher the sooner.",
         "schema": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
+    },
+    {
+        "name": LANE_HEADER,
+        "in": "header",
+        "description": "Whether somebody waits for the answer; the batch lane takes what the online lane leaves over.",
+        "schema": {"type": "string", "enum": list(LANES), "default": "online"},
     },
 )
 _REQUEST_ID = {REQUEST_ID_HEADER: {"description": "The id of the generation.", "schema": {"type": "string"}}}

@@ -13,7 +13,7 @@ from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
-from headrace.gateway.headers import make_request_id, read_priority, read_timeout
+from headrace.gateway.headers import make_request_id, read_lane, read_priority, read_timeout
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.sse import EventStreamResponse
 from headrace.gateway.whole import WholeResponse
@@ -97,6 +97,7 @@ class Desk:
             request=parsed.request,
             priority=parsed.priority if priority is None else priority,
             timeout_seconds=read_timeout(http.headers, most_seconds=self._max_timeout_seconds),
+            lane=read_lane(http.headers) or parsed.lane,
         )
         order = Order(
             submission=submission, dialect=dialect, rendering=parsed.rendering(submission), stream=parsed.stream

@@ -38,9 +38,9 @@ class Timings(Struct, frozen=True, array_like=True, gc=False):
     """Where the time of a generation went, in seconds.
 
     Attributes:
-        queue_seconds: from the scheduler's submit to a worker's pickup.
-        first_token_seconds: from the pickup to the first token.
-        total_seconds: from the pickup to the last token.
+        queue_seconds: from the scheduler's submit to when a worker had picked it up and had a place for it.
+        first_token_seconds: from then to the first token.
+        total_seconds: from then to the last token, pauses included.
     """
 
     queue_seconds: float

@@ -9,6 +9,7 @@ GENERATE_ACTOR = "generate"
 
 Lane = Literal["online", "batch"]
 """Somebody waits for an answer on the online lane; the batch lane takes what is left over."""
+LANES: tuple[Lane, ...] = ("online", "batch")
 
 LANES: tuple[Lane, ...] = get_args(Lane)
 

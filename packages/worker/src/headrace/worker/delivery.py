@@ -1,5 +1,6 @@
 """A task in hand, bound to the consumer that delivered it."""
 
+import contextlib
 from contextvars import ContextVar
 
 import structlog
@@ -57,6 +58,12 @@ class Delivery:
             self._broker.emit_after(signal, self.message)
         except ConnectionClosed as error:
             _log.warning("acknowledgement lost", request_id=self.message.message_id, reason=str(error))
+
+    def give_back(self) -> None:
+        """Put the message back into its queue at once, for another worker. Never blocks."""
+        with contextlib.suppress(ConnectionClosed):
+            # Where the connection is gone, the broker has it back already.
+            self._consumer.requeue([self.message])
 
 
 current_delivery: ContextVar[Delivery] = ContextVar("current_delivery")

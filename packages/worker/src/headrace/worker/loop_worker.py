@@ -50,6 +50,7 @@ class LoopWorker(Worker):
         # A dead letter may not have been kept yet when its task comes again: it is settled as it was before.
         self._finished: OrderedDict[MessageKey, DeadLetter | None] = OrderedDict()
         self._on_unsettled = on_unsettled
+        self._is_draining = False
 
     def _add_worker(self) -> None:
         """Start no worker thread: the loop is the worker."""
@@ -111,11 +112,13 @@ class LoopWorker(Worker):
             self._running.pop(key, delivery).settle()
             return
         except (EngineDeadError, asyncio.CancelledError) as error:
-            # Not settled: the broker gives it to another worker when our connection closes.
-            self._running.pop(key, None)
+            # Not settled: the broker gives it to another worker when our connection closes, if not before.
+            latest = self._running.pop(key, delivery)
             if isinstance(error, EngineDeadError):
                 self._on_unsettled()
                 return
+            if self._is_draining:
+                latest.give_back()
             raise
         latest = self._running.pop(key, delivery)
         if letter is not None:
@@ -153,16 +156,26 @@ class LoopWorker(Worker):
         if len(self._finished) > REMEMBERED_MESSAGES:
             self._finished.popitem(last=False)
 
+    def set_intake(self, queue_name: str, *, is_open: bool) -> None:
+        """Take messages off a queue, or none for the time being. Never blocks."""
+        if (thread := self._threads.get(queue_name)) is not None:
+            thread.set_intake(is_open=is_open)
+
+    def stop_intake(self) -> None:
+        """Take no more messages. What is cancelled from now on goes back to its queue at once."""
+        self._is_draining = True
+        for thread in self._threads.values():
+            thread.cancel()
+
     async def drain(self, *, seconds: float, hand_back: Callable[[Sequence[str]], None]) -> None:
-        """Take no more messages, let what runs finish, and close.
+        """Let what runs finish, and close.
 
         Args:
             seconds: how long what runs may go on.
             hand_back: called with the ids of what still runs after that; it must end them soon.
         """
         self.broker.emit_before("worker_shutdown", self)
-        for thread in self._threads.values():
-            thread.cancel()
+        self.stop_intake()
         try:
             async with asyncio.timeout(seconds):
                 await self._tasks.join()

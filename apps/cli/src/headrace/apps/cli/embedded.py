@@ -1,4 +1,4 @@
-"""Gateway, scheduler, worker and engine in one process tree: what `headrace serve` runs.
+"""Gateway, scheduler, worker and engines in one process tree: what `headrace serve` runs.
 
 It is put together from the same parts as the production processes. Only the transport differs, and even that is a
 setting: with an `amqp://` broker the same command serves over RabbitMQ.
@@ -6,12 +6,12 @@ setting: with an `amqp://` broker the same command serves over RabbitMQ.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
-from headrace.apps.worker.compose import make_worker_id, open_large_replies
+from headrace.apps.worker.compose import make_stations, make_worker_id, open_large_replies
 from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
@@ -20,8 +20,8 @@ from headrace.transport.objects import PayloadStore, open_payloads
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport
 from headrace.worker.engines.base import Engine, EngineDeadError
 from headrace.worker.metrics import WorkerMetrics
-from headrace.worker.observer import LoggingObserver
-from headrace.worker.replica import Replica, ReplicaIdentity
+from headrace.worker.observer import LoggingObserver, WorkerObserver
+from headrace.worker.replica import Replica
 
 _log = structlog.get_logger("headrace.worker")
 
@@ -29,7 +29,7 @@ _log = structlog.get_logger("headrace.worker")
 async def run_embedded(
     settings: Settings,
     *,
-    engine: Engine,
+    engines: Mapping[str, Engine],
     listener: socket.socket,
     stop: asyncio.Event,
     on_ready: Callable[[], None],
@@ -38,23 +38,24 @@ async def run_embedded(
 
     Args:
         settings: of all parts.
-        engine: made, not started.
+        engines: by the model of each, made and not started.
         listener: the listening socket.
         stop: ends it.
         on_ready: called once, when the first request can be answered.
 
     Raises:
-        EngineDeadError: the engine died; every stream has been told.
+        EngineDeadError: an engine died; every stream has been told.
     """
     payloads = open_payloads(settings.objects)
     scheduler_side, worker_side = _make_sides(settings, payloads)
     gateway = build_gateway(settings, scheduler_side)
+    observers: list[WorkerObserver] = [LoggingObserver(_log), WorkerMetrics(gateway.registry)]
     replica = Replica(
-        engine,
+        make_stations(settings, engines, observers),
         worker_side,
-        identity=ReplicaIdentity(worker_id=make_worker_id(), model=settings.worker.model),
+        worker_id=make_worker_id(),
         drain_seconds=settings.worker.drain_seconds,
-        observers=[LoggingObserver(_log), WorkerMetrics(gateway.registry)],
+        observers=observers,
         payloads=payloads,
     )
     parts = _Parts(gateway, replica, stop)

@@ -47,6 +47,14 @@ ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Served name of the model to run [default: smollm2-135m-instruct]")
 ]
 
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Served name of the model to run; say it again for another one [default: smollm2-135m-instruct]",
+    ),
+]
+
 
 @app.command(
     short_help="Serve everything from one process tree.",
@@ -56,7 +64,7 @@ def serve(
     *,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [default: 8000]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1]")] = None,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     engine: EngineOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -64,7 +72,8 @@ def serve(
     from headrace.apps.cli.serve import serve as run
     from headrace.apps.cli.serve_options import ServeOptions
 
-    raise typer.Exit(run(ServeOptions(port=port, host=host, model=model, engine=engine, config=config)))
+    options = ServeOptions(port=port, host=host, models=tuple(model or ()), engine=engine, config=config)
+    raise typer.Exit(run(options))
 
 
 @app.command(

@@ -9,6 +9,7 @@ from headrace.gateway.answer import Answer
 from headrace.gateway.failure import Failure
 from headrace.scheduler.base import Submission
 from headrace.schema.events import Event
+from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
 
 
@@ -56,12 +57,14 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
         rendering: makes what writes the answer, when the call has its id.
         stream: whether the answer is sent as it grows.
         priority: what the body says of it; the header says more.
+        lane: likewise.
     """
 
     request: ChatCompletionRequest
     rendering: Callable[[Submission], Rendering]
     stream: bool
     priority: int | None = None
+    lane: Lane = "online"
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -96,6 +96,7 @@ class MemoryConsumer(Consumer):
         self._timeout_seconds = timeout_seconds
         self._unacked: dict[int, _Entry] = {}
         self._cancelled = False
+        self._paused = False
         queue.join()
 
     def __next__(self) -> MessageProxy | None:
@@ -115,7 +116,8 @@ class MemoryConsumer(Consumer):
         until = time.monotonic() + self._timeout_seconds
         with self._queue.changed:
             while True:
-                if not self._cancelled and len(self._unacked) < self._prefetch and (entry := self._queue.pop()):
+                is_open = not self._cancelled and not self._paused and len(self._unacked) < self._prefetch
+                if is_open and (entry := self._queue.pop()):
                     self._unacked[entry.number] = entry
                     return entry
                 left = until - time.monotonic()
@@ -146,8 +148,24 @@ class MemoryConsumer(Consumer):
             self._cancelled = True
             self._queue.changed.notify_all()
 
+    def pause(self) -> None:
+        """Take no more until `resume`; what was taken can still be acknowledged."""
+        self._set_paused(value=True)
+
+    def resume(self) -> None:
+        """Take again."""
+        self._set_paused(value=False)
+
+    def _set_paused(self, *, value: bool) -> None:
+        with self._queue.changed:
+            self._paused = value
+            self._queue.changed.notify_all()
+
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Nothing to do: `close` puts back what was not acknowledged."""
+        """Put messages back at once; `close` puts back whatever else was not acknowledged."""
+        for message in messages:
+            if isinstance(message, MemoryMessage) and self._settle(message.entry):
+                self._queue.put_back(message.entry)
 
     def close(self) -> None:
         """Put every message that was not acknowledged back into the queue."""

@@ -3,8 +3,9 @@
 # pyright: reportUnknownVariableType=false
 """A dramatiq consumer with a consumer priority that can stop taking tasks and still acknowledge what it took.
 
-It owns one blocking connection and runs in one dramatiq thread; `ack`, `nack` and `cancel` may be called from another
-thread. Delivery tags belong to it alone: a message is only ever settled by the consumer object that delivered it.
+It owns one blocking connection and runs in one dramatiq thread; what settles a message, and what stops and starts the
+intake, may be called from another thread. Delivery tags belong to it alone: a message is only ever settled by the
+consumer object that delivered it.
 """
 
 import contextlib
@@ -68,6 +69,7 @@ class RabbitmqTaskConsumer(Consumer):
         self._arrived: deque[_Arrival] = deque()
         self._dying: set[int] = set()
         self._cancelled = False
+        self._paused = False
         self._lost_queue = False
         try:
             self._connection = pika.BlockingConnection(broker.parameters)
@@ -77,12 +79,15 @@ class RabbitmqTaskConsumer(Consumer):
             self._channel = self._connection.channel()
             self._channel.basic_qos(prefetch_count=prefetch)
             self._channel.add_on_cancel_callback(self._on_cancelled_by_broker)
-            self._consumer_tag = self._channel.basic_consume(
-                queue_name, self._on_delivery, arguments={"x-priority": broker.consumer_priority}
-            )
+            self._consumer_tag = self._consume()
         except CONNECTION_ERRORS as error:
             self._abandon()
             raise ConnectionClosed(error) from None
+
+    def _consume(self) -> str:
+        return self._channel.basic_consume(
+            self._queue_name, self._on_delivery, arguments={"x-priority": self._broker.consumer_priority}
+        )
 
     def _on_delivery(
         self, _channel: BlockingChannel, method: Basic.Deliver, properties: BasicProperties, body: bytes
@@ -95,6 +100,10 @@ class RabbitmqTaskConsumer(Consumer):
     def __next__(self) -> MessageProxy | None:
         """Wait for the next task; None after the timeout."""
         try:
+            if self._paused and self._consumer_tag:
+                # What is on its way comes in first: pika would hand it back, and then whoever gets it has to ask.
+                self._connection.process_data_events(time_limit=0)
+                self._stop_consuming()
             if not self._arrived:
                 self._connection.process_data_events(time_limit=self._timeout_seconds)  # pyright: ignore[reportArgumentType]
         except CONNECTION_ERRORS as error:
@@ -163,12 +172,32 @@ class RabbitmqTaskConsumer(Consumer):
 
     def cancel(self) -> None:
         """Take no more tasks; those taken can still be acknowledged."""
-        if not self._cancelled:
-            self._cancelled = True
-            self._call_in_thread(partial(self._channel.basic_cancel, self._consumer_tag))
+        self._cancelled = True
+        self._call_in_thread(self._stop_consuming)
+
+    def pause(self) -> None:
+        """Take no more tasks until `resume`; those taken can still be acknowledged. Takes effect with the next wait."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Take tasks again, on the same channel: the tags of those in hand stay valid."""
+        self._paused = False
+        self._call_in_thread(self._consume_again)
+
+    def _consume_again(self) -> None:
+        if not (self._consumer_tag or self._paused or self._cancelled):
+            self._consumer_tag = self._consume()
+
+    def _stop_consuming(self) -> None:
+        if self._consumer_tag:
+            tag, self._consumer_tag = self._consumer_tag, ""
+            self._channel.basic_cancel(tag)
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Nothing to do: the broker takes back what was not acknowledged when the connection closes."""
+        """Give tasks back at once; the broker takes whatever else was not acknowledged when the connection closes."""
+        for message in messages:
+            if isinstance(message, RabbitmqMessage):
+                self._call_in_thread(partial(self._channel.basic_nack, message.tag, requeue=True))
 
     def close(self) -> None:
         """Send the acks that wait, those of dead letters among them, and close the connection."""
