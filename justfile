@@ -118,6 +118,11 @@ format: _synced
 bench *arguments: _synced
     {{ run }} python -m tests.bench.first_token "$@"
 
+# The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm
+[group('measure')]
+bench-lanes *arguments: _synced
+    {{ run }} python -m tests.bench.lanes "$@"
+
 # From the kill of a worker to the next new token of its answer: --engine scripted|vllm, --kills N
 [group('measure')]
 bench-takeover *arguments: services _synced

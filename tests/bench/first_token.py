@@ -41,12 +41,15 @@ class Connection:
 
     async def ask(self) -> float:
         """Ask once, read the whole stream, and return the seconds to the first text."""
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: bench\r\nContent-Length: {len(BODY)}\r\n\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(BODY)}\r\n\r\n"
         started = time.perf_counter()
         self._writer.write(head.encode() + BODY)
         seen, first = b"", 0.0
         while not seen.endswith(b"0\r\n\r\n"):
-            seen += await self._reader.read(65536)
+            piece = await self._reader.read(65536)
+            if not piece:
+                raise SystemExit(f"the answer was cut: {seen[:200]!r}")
+            seen += piece
             if not first and b'"delta":{"content":' in seen:
                 first = time.perf_counter() - started
         return first

@@ -32,7 +32,7 @@ def team(page: str, tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple
 def _commands(page: str) -> list[list[str]]:
     """Return the commands on the page that administrators type while the gateway runs."""
     shell = "\n".join(re.findall(r"```sh\n(.*?)```", page, flags=re.DOTALL))
-    lines: list[list[str]] = [line.split() for line in shell.splitlines() if line.startswith("headrace ")]
+    lines = [str(line).split() for line in shell.splitlines() if line.startswith("headrace ")]
     return [words[1:] for words in lines if words[1] in ("tenants", "keys", "usage")]
 
 

@@ -13,6 +13,7 @@ from headrace.schema.control import (
     ResendReplies,
     ToldSequence,
 )
+from headrace.schema.dead_letter import LostAttempt
 from headrace.schema.events import (
     AttemptQuery,
     AttemptRunning,
@@ -26,6 +27,7 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    StoredChunk,
     StreamChunk,
     Timings,
     TokenLogprob,
@@ -199,13 +201,16 @@ REPLIES: list[ReplyItem] = [
     ),
     StreamChunk("gen_2", 1, 7, (GenerationStarted("node-1-abc"), SequenceDelta(0, "told again", (5,))), retells=True),
     AttemptQuery("gen_2", "node-2-def", 2),
-    AttemptRunning("gen_2", 1, "node-1-abc"),
+    AttemptRunning("gen_2", 1, "node-1-abc", is_returned=True),
+    StoredChunk("gen_2", 1, PayloadRef(key="replies/gen_2/1-ab", size_bytes=200_000, sha256="0f" * 32)),
 ]
 
 CONTROLS: list[ControlMessage] = [
     CancelGeneration("gen_2", 1700000600.5, 1),
     AttemptGranted("gen_2", 2, (ToldSequence(0, (5, 70000)), ToldSequence(1, (7,), is_finished=True))),
-    AttemptRefused("gen_2", "3 workers were lost"),
+    AttemptRefused(
+        "gen_2", "3 workers were lost", (LostAttempt(1, "node-1-abc", 1700000001.5, "its worker was gone"),)
+    ),
     ResendReplies("gen_2", 2),
     ConfirmAttempt("gen_2", 1),
 ]

@@ -4,9 +4,11 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -74,3 +76,45 @@ def _has_bucket(client: Any, bucket: str) -> bool:
     except ClientError as error:
         return "BucketAlready" in str(error)
     return True
+
+
+@contextmanager
+def flaky_s3(*, failures: int) -> Generator[tuple[str, list[str]]]:
+    """Run a store of one object that refuses the first calls of each method; yield its address and what was called."""
+    calls: list[str] = []
+    kept: list[bytes] = []
+    seen: dict[str, int] = {}
+
+    class Answers(BaseHTTPRequestHandler):
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            calls.append(self.command)
+            seen[self.command] = seen.get(self.command, 0) + 1
+            if seen[self.command] <= failures:
+                self.send(503, b"<Error><Code>SlowDown</Code><Message>slow down</Message></Error>")
+            elif self.command == "PUT":
+                kept[:] = [body]
+                self.send(200, b"")
+            else:
+                self.send(200, kept[0])
+
+        do_PUT = do_GET = answer  # noqa: N815 - names of the base class
+
+        def send(self, status: int, body: bytes) -> None:
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as in the base class
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Answers)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", calls
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -15,6 +15,7 @@ MAX_MODEL_TOKENS = 512
 # An endless talker, as the tiny model is: both say something else for another seed.
 SCRIPT = """
 step_seconds = 0.001
+kv_tokens = 100000
 [[rules]]
 tokens = 1000000
 """

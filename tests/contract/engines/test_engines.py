@@ -1,14 +1,16 @@
 """What every engine promises, tested on each: see `headrace.worker.engines.base.Engine`."""
 
 import asyncio
+import time
 from contextlib import aclosing
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import GenerationStarted, SequenceStarted
-from headrace.worker.engines.base import Engine
+from headrace.worker.engines.base import Engine, EngineJob
 from tests.contract.engines.conftest import MAX_MODEL_TOKENS, SLOTS
 from tests.contract.engines.jobs import Answer, begin, make_job, read
 
@@ -212,3 +214,52 @@ async def test_what_a_slow_reader_missed_is_one_delta(engine: Engine) -> None:
         answer.add(step)
     assert len(answer.steps) <= 4
     assert len(answer.token_ids[0]) == 40
+
+
+async def test_the_batch_lane_waits_inside_whatever_its_priority(engine: Engine) -> None:
+    running = [await begin(engine, make_job(f"full-{i}", max_tokens=LONG)) for i in range(SLOTS)]
+    order: list[str] = []
+
+    async def wait_for_token(name: str, job: EngineJob) -> None:
+        steps = await begin(engine, job)
+        order.append(name)
+        await steps.aclose()
+
+    async with asyncio.TaskGroup() as tasks:
+        batch = structs.replace(make_job("batch-lane", priority=9, max_tokens=2), lane="batch")
+        tasks.create_task(wait_for_token("batch", batch))
+        tasks.create_task(wait_for_token("online", make_job("online-lane", priority=0, max_tokens=2)))
+        for _ in range(10):
+            await anext(running[1])
+        assert order == []
+        await running[0].aclose()
+    assert order == ["online", "batch"]
+    for steps in running[1:]:
+        await steps.aclose()
+
+
+async def test_the_load_follows_what_runs(engine: Engine) -> None:
+    async with asyncio.timeout(30):
+        # What earlier tests have left is taken out a moment later.
+        while engine.load().kv_tokens_used or engine.load().waiting_tokens:
+            await read(engine, make_job(f"sweep-{time.monotonic_ns()}", max_tokens=1))
+    total = engine.load().kv_tokens_total
+    assert total >= MAX_MODEL_TOKENS
+    steps = await begin(engine, make_job("load", text="word " * 40, max_tokens=200))
+    async with asyncio.timeout(30):
+        while engine.load().kv_tokens_used < 40:
+            await anext(steps)
+    load = engine.load()
+    assert (load.kv_tokens_total, load.waiting_tokens) == (total, 0)
+    assert load.kv_tokens_used < total
+    running = [await begin(engine, make_job(f"beside-{i}", max_tokens=LONG)) for i in range(SLOTS - 1)]
+    waiting = engine.generate(make_job("waits", text="word " * 50, max_tokens=2))
+    await anext(waiting)
+    assert engine.load().waiting_tokens >= 50
+    for open_steps in [waiting, steps, *running]:
+        await open_steps.aclose()
+    assert engine.load().waiting_tokens == 0
+
+
+async def test_it_can_go_on_with_a_plain_job(engine: Engine) -> None:
+    assert engine.can_continue(make_job("plain").request)

@@ -1,5 +1,6 @@
 """What every object store promises, and payloads on top of it."""
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncGenerator, Generator
@@ -7,8 +8,11 @@ from pathlib import Path
 
 import pytest
 from msgspec import structs
+from structlog.testing import capture_logs
 
+from headrace.scheduler.large import LargeRequests
 from headrace.schema.payload import PayloadRef
+from headrace.schema.settings import ObjectSettings
 from headrace.transport.objects import (
     FileObjectStore,
     ObjectMissingError,
@@ -18,7 +22,7 @@ from headrace.transport.objects import (
     PayloadStore,
 )
 from headrace.transport.objects.s3 import S3ObjectStore
-from tests.support.s3 import running_s3, use_s3
+from tests.support.s3 import flaky_s3, running_s3, use_s3
 
 BUCKET = "payloads"
 LARGE = 1024 * 1024
@@ -158,3 +162,55 @@ async def test_the_bucket_is_asked_to_expire_leftovers(endpoint: str, monkeypatc
         ("logs/", 9),
         ("of-headrace/", 2),
     }
+
+
+async def test_a_gateway_asks_the_bucket_at_its_start_and_says_so(
+    endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = use_s3(endpoint, monkeypatch, bucket="asked")
+    large = LargeRequests(PayloadStore(S3ObjectStore("asked", "here/")), ObjectSettings(expire_seconds=86400.0))
+    with capture_logs() as logs:
+        large.start()
+        async with asyncio.timeout(20):
+            while not any(line["event"] == "payload rule set" for line in logs):
+                await asyncio.to_thread(len, logs)
+    await large.close()
+    (rule,) = client.get_bucket_lifecycle_configuration(Bucket="asked")["Rules"]
+    assert (rule["Filter"]["Prefix"], rule["Expiration"]["Days"]) == ("here/", 2)
+
+
+async def test_a_folder_has_no_such_rule(tmp_path: Path) -> None:
+    assert await FileObjectStore(tmp_path).expire(days=1) is False
+
+
+async def test_a_bucket_that_takes_no_rule_is_said_and_harms_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    with flaky_s3(failures=1000) as (address, _calls):
+        _point_at(address, monkeypatch)
+        payloads = PayloadStore(S3ObjectStore(BUCKET, ""))
+        with capture_logs() as logs:
+            await payloads.expire(days=1)
+        await payloads.close()
+    assert [(line["event"], line["log_level"]) for line in logs] == [("payload rule refused", "warning")]
+
+
+@pytest.mark.parametrize("failures", [1, 4])
+async def test_a_bucket_that_fails_for_a_moment_is_tried_again(failures: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once is what boto3 bears by itself; more often is what we do."""
+    with flaky_s3(failures=failures) as (address, calls):
+        _point_at(address, monkeypatch)
+        payloads = PayloadStore(S3ObjectStore(BUCKET, ""))
+        ref = await payloads.save("a", b"payload")
+        assert len(calls) == failures + 1
+        calls.clear()
+        assert await payloads.load(ref) == b"payload"
+        assert len(calls) == failures + 1
+        await payloads.close()
+
+
+def _point_at(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", address)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    # The words of the store, not a checksum of boto3's own around the body.
+    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_required")

@@ -7,12 +7,13 @@ from typing import Protocol
 import pika
 from dramatiq.broker import Consumer, MessageProxy
 
-from headrace.schema.names import dead_letter_queue_name, task_queue_name
+from headrace.schema.names import Lane, dead_letter_queue_name, task_queue_name
 from headrace.schema.settings import BrokerSettings, RedisSettings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport, RabbitmqWorkerTransport, build_parameters
 from headrace.transport.redis import RedisRelay
+from headrace.transport.replies import LargeReplies
 from tests.support.recorders import WAIT_SECONDS, ControlRecorder, ReplyRecorder
 from tests.support.values import fresh_name
 
@@ -30,14 +31,15 @@ class Harness(Protocol):
 
 
 class MemoryHarness:
-    def __init__(self) -> None:
+    def __init__(self, large: LargeReplies | None = None) -> None:
         self._hub = MemoryHub()
+        self._large = large
 
     def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport:
         return MemorySchedulerTransport(self._hub, models=models)
 
     def worker_side(self) -> WorkerTransport:
-        return MemoryWorkerTransport(self._hub)
+        return MemoryWorkerTransport(self._hub, large=self._large)
 
     def put_raw(self, model: str, body: bytes) -> None:
         self._hub.queues[task_queue_name(model)].put(body, priority=0)
@@ -47,7 +49,10 @@ class MemoryHarness:
 
 
 class RabbitmqHarness:
-    def __init__(self, settings: BrokerSettings, redis: RedisSettings | None = None) -> None:
+    def __init__(
+        self, settings: BrokerSettings, redis: RedisSettings | None = None, *, large: LargeReplies | None = None
+    ) -> None:
+        self._large = large
         self._settings = settings
         self._redis = redis
 
@@ -59,8 +64,10 @@ class RabbitmqHarness:
             self._settings, replica_id=fresh_name("replica"), models=models, relay=self._relay()
         )
 
-    def worker_side(self) -> WorkerTransport:
-        return RabbitmqWorkerTransport(self._settings, relay=self._relay())
+    def worker_side(self, *, consumer_priority: int = 0) -> WorkerTransport:
+        return RabbitmqWorkerTransport(
+            self._settings, consumer_priority=consumer_priority, relay=self._relay(), large=self._large
+        )
 
     def put_raw(self, model: str, body: bytes) -> None:
         with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
@@ -104,10 +111,12 @@ class Sides:
         assert address is not None
         return address
 
-    async def open_consumer(self, *, prefetch: int = 1) -> Consumer:
-        queue_name = task_queue_name(self.model)
-        self.worker.broker.declare_queue(queue_name)
-        consumer = await asyncio.to_thread(self.worker.broker.consume, queue_name, prefetch, 200)
+    async def open_consumer(
+        self, *, prefetch: int = 1, lane: Lane = "online", side: WorkerTransport | None = None
+    ) -> Consumer:
+        queue_name, broker = task_queue_name(self.model, lane), (side or self.worker).broker
+        broker.declare_queue(queue_name)
+        consumer = await asyncio.to_thread(broker.consume, queue_name, prefetch, 200)
         self._consumers.append(consumer)
         return consumer
 

@@ -10,7 +10,9 @@ from headrace.schema.codec import decode_task
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
 from headrace.schema.events import AttemptQuery, GenerationStarted, SequenceDelta, SequenceStarted
 from headrace.schema.levels import CLASSIC_LEVELS
+from headrace.schema.names import LANES, Lane
 from headrace.schema.settings import BrokerSettings
+from headrace.schema.task import GenerationTask
 from headrace.transport.base import QueueDepth, TransportUnavailableError
 from tests.contract.transport.harness import Harness, MemoryHarness, RabbitmqHarness, Sides, take, take_nothing
 from tests.support.recorders import ControlRecorder
@@ -195,6 +197,69 @@ async def test_a_cancelled_consumer_takes_nothing_more_and_still_acknowledges(si
     await sides.close_consumer(consumer)
     left = await take(await sides.open_consumer())
     assert left.message_id == later.request_id
+
+
+async def test_a_paused_consumer_takes_again_and_what_it_took_stays_its_own(sides: Sides) -> None:
+    sides.scheduler.publish_task(make_task(sides.model))
+    consumer = await sides.open_consumer(prefetch=4)
+    running = await take(consumer)
+    consumer.pause()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    assert await take_nothing(consumer)
+    later = make_task(sides.model)
+    sides.scheduler.publish_task(later)
+    assert await take_nothing(consumer)
+    consumer.resume()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    again = await take(consumer)
+    assert again.message_id == later.request_id
+    assert not getattr(again, "redelivered", None)
+    consumer.ack(running)
+    consumer.ack(again)
+    assert await take_nothing(consumer)
+    await sides.close_consumer(consumer)
+    assert await take_nothing(await sides.open_consumer())
+
+
+async def test_a_task_that_is_given_back_is_there_for_others_at_once(sides: Sides) -> None:
+    task = make_task(sides.model)
+    sides.scheduler.publish_task(task)
+    consumer = await sides.open_consumer(prefetch=4)
+    message = await take(consumer)
+    consumer.cancel()  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
+    assert await take_nothing(consumer)
+    consumer.requeue([message])
+    assert await take_nothing(consumer)
+    again = await take(await sides.open_consumer())
+    assert again.message_id == task.request_id
+    assert getattr(again, "redelivered", None) is True
+
+
+async def test_each_lane_has_a_queue_of_its_own(sides: Sides) -> None:
+    tasks: dict[Lane, GenerationTask] = {lane: structs.replace(make_task(sides.model), lane=lane) for lane in LANES}
+    for task in tasks.values():
+        sides.scheduler.publish_task(task)
+    for lane, task in tasks.items():
+        consumer = await sides.open_consumer(prefetch=4, lane=lane)
+        message = await take(consumer)
+        assert decode_task(message.args[0]) == task
+        consumer.ack(message)
+        assert await take_nothing(consumer)
+
+
+@pytest.mark.services
+@pytest.mark.parametrize("lane", LANES)
+async def test_the_broker_fills_the_higher_consumer_priority_first(broker_settings: BrokerSettings, lane: Lane) -> None:
+    harness = RabbitmqHarness(broker_settings)
+    sides, faster = Sides(harness, fresh_name("model")), harness.worker_side(consumer_priority=5)
+    await sides.start()
+    slow = await sides.open_consumer(prefetch=2, lane=lane)
+    fast = await sides.open_consumer(prefetch=2, lane=lane, side=faster)
+    tasks = [structs.replace(make_task(sides.model), lane=lane) for _ in range(3)]
+    for task in tasks:
+        sides.scheduler.publish_task(task)
+    assert [(await take(fast)).message_id for _ in range(2)] == [task.request_id for task in tasks[:2]]
+    assert (await take(slow)).message_id == tasks[2].request_id
+    await sides.close()
+    await faster.close()
 
 
 async def test_a_task_of_a_model_without_a_queue_is_rejected(sides: Sides) -> None:

@@ -11,7 +11,15 @@ from headrace.scheduler.base import Generation, Submission
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.caller import Caller
-from headrace.schema.events import Event, SequenceDelta
+from headrace.schema.events import (
+    Event,
+    GenerationFinished,
+    GenerationStarted,
+    SequenceDelta,
+    SequenceFinished,
+    SequenceStarted,
+)
+from headrace.schema.names import Lane
 from headrace.schema.request import GenerationParameters, OutputFlags
 from headrace.schema.settings import ObjectSettings, SchedulerSettings
 from headrace.transport.base import SchedulerTransport
@@ -19,8 +27,9 @@ from headrace.transport.objects import ObjectStore, PayloadStore
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.engines.base import EngineJob
 from headrace.worker.engines.scripted import Script, ScriptedEngine
-from headrace.worker.observer import GenerationRan
-from headrace.worker.replica import Replica, ReplicaIdentity
+from headrace.worker.observer import GenerationPaused, GenerationRan, GenerationResumed, IntakeSwitched
+from headrace.worker.replica import Replica
+from headrace.worker.station import Station
 from tests.contract.transport.harness import Harness
 from tests.support.recorders import Recorder
 from tests.support.values import fresh_name, make_request
@@ -34,6 +43,9 @@ class RanRecorder(Recorder):
     def __init__(self) -> None:
         super().__init__()
         self.facts: list[GenerationRan] = []
+        self.paused: list[str] = []
+        self.resumed: list[str] = []
+        self.intake: list[IntakeSwitched] = []
 
     @property
     def outcomes(self) -> dict[str, str]:
@@ -41,6 +53,18 @@ class RanRecorder(Recorder):
 
     def generation_ran(self, fact: GenerationRan) -> None:
         self.facts.append(fact)
+        self.changed()
+
+    def generation_paused(self, fact: GenerationPaused) -> None:
+        self.paused.append(fact.request_id)
+        self.changed()
+
+    def generation_resumed(self, fact: GenerationResumed) -> None:
+        self.resumed.append(fact.request_id)
+        self.changed()
+
+    def intake_switched(self, fact: IntakeSwitched) -> None:
+        self.intake.append(fact)
         self.changed()
 
 
@@ -60,16 +84,35 @@ class Worker:
     """One running replica."""
 
     def __init__(
-        self, harness: Harness, model: str, *, slots: int, drain_seconds: float, payloads: PayloadStore | None = None
+        self,
+        harness: Harness,
+        models: Sequence[str],
+        *,
+        slots: int,
+        drain_seconds: float,
+        payloads: PayloadStore | None = None,
+        batch_slots: int = 0,
+        kv_tokens: int = 0,
+        patience_seconds: float = 60.0,
     ) -> None:
         self.ran = RanRecorder()
         self.stop = asyncio.Event()
         self.worker_id = fresh_name("worker")
-        self._engine = engine = CountingEngine(Script(step_seconds=0.002), slots=slots, max_model_tokens=100_000)
+        script = Script(step_seconds=0.002, kv_tokens=kv_tokens)
+        self._engines = [CountingEngine(script, slots=slots, max_model_tokens=100_000) for _ in models]
         self._replica = Replica(
-            engine,
+            [
+                Station(
+                    engine,
+                    model=model,
+                    batch_slots=batch_slots,
+                    patience_seconds=patience_seconds,
+                    observers=[self.ran],
+                )
+                for engine, model in zip(self._engines, models, strict=True)
+            ],
             harness.worker_side(),
-            identity=ReplicaIdentity(worker_id=self.worker_id, model=model),
+            worker_id=self.worker_id,
             drain_seconds=drain_seconds,
             observers=[self.ran],
             payloads=payloads,
@@ -79,7 +122,7 @@ class Worker:
 
     @property
     def jobs(self) -> list[str]:
-        return self._engine.jobs
+        return [job for engine in self._engines for job in engine.jobs]
 
     async def run(self) -> None:
         try:
@@ -106,11 +149,11 @@ class Rig:
     ) -> None:
         self.harness = harness
         self.objects = objects
-        self.model = fresh_name("model")
-        self.transport = harness.scheduler_side([self.model])
+        self.model, self.other_model = fresh_name("model"), fresh_name("other")
+        self.transport = harness.scheduler_side([self.model, self.other_model])
         self.scheduler = Scheduler(
             self.transport,
-            models={self.model: self.model},
+            models={self.model: self.model, self.other_model: self.other_model},
             settings=settings or SchedulerSettings(),
             large=None if objects is None else LargeRequests(PayloadStore(objects), ObjectSettings()),
         )
@@ -121,9 +164,18 @@ class Rig:
         """One of another gateway; the test starts and closes it."""
         return Scheduler(transport, models={self.model: self.model}, settings=settings)
 
-    async def start_worker(self, *, slots: int = 4, drain_seconds: float = 10.0) -> Worker:
+    async def start_worker(
+        self, models: Sequence[str] = (), *, slots: int = 4, drain_seconds: float = 10.0, **options: Any
+    ) -> Worker:
         payloads = None if self.objects is None else PayloadStore(self.objects)
-        worker = Worker(self.harness, self.model, slots=slots, drain_seconds=drain_seconds, payloads=payloads)
+        worker = Worker(
+            self.harness,
+            models or [self.model],
+            slots=slots,
+            drain_seconds=drain_seconds,
+            payloads=payloads,
+            **options,
+        )
         self._workers.append(worker)
         self._tasks.start(worker.run(), name=worker.worker_id)
         await worker.wait_ready()
@@ -140,19 +192,24 @@ class Rig:
         tenant: str = "",
         asks_position: bool = False,
         scheduler: Scheduler | None = None,
+        lane: Lane = "online",
+        model: str = "",
+        best_of: int | None = None,
         **scripted: Any,
     ) -> Generation:
         parameters = GenerationParameters(
-            n=n, seed=seed, provider_extensions={"scripted": scripted} if scripted else {}
+            n=n, seed=seed, best_of=best_of, provider_extensions={"scripted": scripted} if scripted else {}
         )
         submission = Submission(
             request_id=fresh_name("gen"),
             request=structs.replace(
-                make_request(self.model, prompt, parameters), output=OutputFlags(queue_position=asks_position)
+                make_request(model or self.model, prompt, parameters),
+                output=OutputFlags(queue_position=asks_position),
             ),
             priority=priority,
             timeout_seconds=seconds,
             caller=Caller(tenant_id=tenant),
+            lane=lane,
         )
         return await (scheduler or self.scheduler).submit(submission)
 
@@ -195,3 +252,13 @@ async def read_until_text(generation: Generation) -> list[Event]:
 
 def text_of(events: Sequence[Event], index: int = 0) -> str:
     return "".join(event.text for event in events if isinstance(event, SequenceDelta) and event.index == index)
+
+
+def check_once(events: Sequence[Event]) -> None:
+    """Each token once, each sequence started and finished once, and one end."""
+    kinds = [type(event) for event in events]
+    assert kinds.count(GenerationStarted) == kinds.count(GenerationFinished) == 1
+    for kind in (SequenceStarted, SequenceFinished):
+        indexes = [event.index for event in events if isinstance(event, kind)]
+        assert len(indexes) == len(set(indexes))
+    assert isinstance(events[-1], GenerationFinished)

@@ -1,6 +1,7 @@
 """Who goes first in a queue, over memory and over RabbitMQ: tenants in turn, and nobody is last for ever."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from typing import Protocol
@@ -9,13 +10,15 @@ import pytest
 
 from headrace.scheduler.base import Generation
 from headrace.scheduler.shares import TenantShares
+from headrace.schema.control import CancelGeneration
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import GenerationFinished, GenerationQueued
 from headrace.schema.levels import CLASSIC_LEVELS
 from headrace.schema.settings import BrokerSettings, SchedulerSettings
 from headrace.transport.tasks import TaskOwner
+from headrace.worker.engines.scripted.tokens import generate_tokens
 from tests.contract.transport.harness import Harness, MemoryHarness, RabbitmqHarness
-from tests.integration.path.rig import WAIT_SECONDS, Rig, read, read_until_text, running_rig
+from tests.integration.path.rig import WAIT_SECONDS, Rig, read, read_until_text, running_rig, text_of
 
 
 class OpenRig(Protocol):
@@ -169,7 +172,7 @@ async def test_the_door_says_when_to_come_again_and_is_about_right(open_rig: Ope
 async def test_one_that_asks_is_told_how_long_it_will_be(open_rig: OpenRig, owner: TaskOwner) -> None:
     async with open_rig() as rig:
         await rig.start_worker(slots=2)
-        generations = [await rig.submit(tokens=2, first_token_seconds=0.09, step_seconds=0.01) for _ in range(60)]
+        generations = [await rig.submit(tokens=2, first_token_seconds=0.09, step_seconds=0.01) for _ in range(100)]
         reading = [owner.start(read(generation), name="reader") for generation in generations]
         events = await read(await rig.submit(tokens=1, asks_position=True))
         told = [event for event in events if isinstance(event, GenerationQueued)]
@@ -211,3 +214,31 @@ async def test_the_tasks_of_a_gateway_that_is_gone_hold_no_slot(open_rig: OpenRi
         await _until_queued(rig, 0)
         assert len(worker.jobs) == 1
         await gone.close()
+
+
+async def test_a_copy_whose_worker_dies_goes_on_on_another_one(open_rig: OpenRig) -> None:
+    async with open_rig(SchedulerSettings(ageing_seconds=0.2)) as rig:
+        victim = await rig.submit(tokens=200, step_seconds=0.005, priority=6)
+        await _until_queued(rig, 2)
+        first = await rig.start_worker(slots=4)
+        begun = await read_until_text(victim)
+        killer = await rig.submit(fault="dead", fault_after_tokens=3)
+        await first.wait_ended()
+        await killer.aclose()
+        second = await rig.start_worker()
+        events = [*begun, *await read(victim)]
+        assert text_of(events) == "".join(generate_tokens(200, 0))
+        assert isinstance(events[-1], GenerationFinished)
+        await _until_queued(rig, 0)
+        assert first.jobs.count(victim.request_id) == second.jobs.count(victim.request_id) == 1
+
+
+async def test_a_run_that_another_one_has_overtaken_gives_its_slot_back(open_rig: OpenRig) -> None:
+    async with open_rig() as rig:
+        worker = await rig.start_worker(slots=1)
+        overtaken = await rig.submit(fault="hang", fault_after_tokens=1)
+        await read_until_text(overtaken)
+        message = CancelGeneration(overtaken.request_id, time.time() + 30.0, up_to_attempt=1)
+        rig.transport.send_control(message, model="", worker_id=worker.worker_id)
+        assert isinstance((await read(await rig.submit(tokens=1)))[-1], GenerationFinished)
+        assert worker.ran.outcomes[overtaken.request_id] == "superseded"

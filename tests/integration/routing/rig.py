@@ -87,6 +87,7 @@ async def running(stage: Stage, *, script: str = SCRIPT, slots: int = 4) -> Asyn
     watched = WatchedFile(stage.path)
     settings = stage.read()
     engine = ScriptedEngine(Script.parse(script), slots=slots, max_model_tokens=256)
+    engines = dict.fromkeys(settings.worker.served, engine)
     stop, ready = asyncio.Event(), asyncio.Event()
     tasks = TaskOwner()
     with hangups() as hung_up, socket.create_server(("127.0.0.1", 0)) as listener:
@@ -95,7 +96,7 @@ async def running(stage: Stage, *, script: str = SCRIPT, slots: int = 4) -> Asyn
         task = tasks.start(
             run_embedded(
                 settings,
-                engine=engine,
+                engines=engines,
                 listener=listener,
                 stop=stop,
                 on_ready=ready.set,

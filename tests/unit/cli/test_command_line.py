@@ -10,7 +10,7 @@ import pytest
 from headrace.apps.cli.show_settings import render_settings
 from headrace.schema.settings import GatewaySettings, ProviderSettings, RouteSettings, Secret, Settings, TargetSettings
 
-COMMANDS = ("serve", "stack", "chat", "doctor", "settings", "version", "tenants", "keys", "accounts")
+COMMANDS = ("serve", "stack", "chat", "queue", "doctor", "settings", "version", "tenants", "keys", "accounts")
 
 
 def headrace(*words: str, folder: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -102,3 +102,23 @@ def test_the_version_is_printed(tmp_path: Path) -> None:
     answer = headrace("version", folder=tmp_path)
     assert answer.returncode == 0
     assert answer.stdout.strip()[0].isdigit()
+
+
+def test_dead_letters_of_a_broker_in_memory_are_nobodys_to_see(tmp_path: Path) -> None:
+    answer = headrace("queue", "dead", "list", folder=tmp_path)
+    assert (answer.returncode, answer.stdout) == (2, "")
+    assert answer.stderr.startswith("broker.url: memory:// keeps no dead letters")
+
+
+def test_a_dead_letter_is_named_or_all_are_meant(tmp_path: Path) -> None:
+    for words in (("retry",), ("drop",), ("drop", "gen_1", "--all")):
+        answer = headrace("queue", "dead", *words, folder=tmp_path)
+        assert answer.returncode == 2
+        assert "give an ID, or --all" in answer.stderr
+
+
+def test_dead_letters_of_a_broker_that_is_away_are_one_line_and_status_1(tmp_path: Path) -> None:
+    answer = headrace("queue", "dead", "list", folder=tmp_path, HEADRACE_BROKER_URL="amqp://127.0.0.1:9/")
+    assert (answer.returncode, answer.stdout) == (1, "")
+    assert "Connection refused" in answer.stderr
+    assert len(answer.stderr.splitlines()) == 1

@@ -13,6 +13,7 @@ from headrace.apps.cli.doctor.findings import (
     judge_exposure,
     judge_gateway,
     judge_python,
+    judge_queues,
     judge_redis,
     judge_services,
     judge_settings,
@@ -22,6 +23,8 @@ from headrace.apps.cli.doctor.findings import (
 )
 from headrace.apps.cli.nodes import Service, Services
 from headrace.schema.settings import ModelSettings
+from headrace.transport.rabbitmq import BrokerFacts
+from headrace.transport.rabbitmq.topology import QueueKind
 
 URL = "http://127.0.0.1:8000"
 NO_SERVICES = Services(rabbitmq=None, epmd=None, redis=None)
@@ -60,7 +63,7 @@ FOLDER = ModelSettings(weights="/models/x")
         (judge_broker("amqp://h", problem="can't be reached"), "failed", "can't be reached"),
         (judge_redis("", problem=None), "ok", "not used"),
         (judge_redis("redis://h", problem=None), "ok", "answers"),
-        (judge_redis("redis://h", problem="WRONGPASS"), "failed", "WRONGPASS"),
+        (judge_redis("redis://h", problem="WRONGPASS"), "warning", "WRONGPASS"),
         (judge_accounts(None, problem=None, is_current=True), "ok", "off"),
         (judge_accounts("sqlite:///a", problem=None, is_current=True), "ok", "this version's"),
         (judge_accounts("sqlite:///a", problem=None, is_current=False), "warning", "the next gateway"),
@@ -79,6 +82,33 @@ def test_each_judgement(finding: Finding, status: str, detail: str) -> None:
     assert detail in finding.detail
     assert "\n" not in finding.detail
     assert finding.status == "ok" or finding.fix, "what is not fine says what to type"
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "detail"),
+    [
+        (QueueKind("classic", (3, 10)), "warning", "consumer_timeout"),
+        (QueueKind("classic", (3, 12)), "ok", "classic"),
+        (QueueKind("classic", (4, 3)), "ok", "classic"),
+        (QueueKind("quorum", (3, 13)), "warning", "no priorities"),
+        (QueueKind("quorum", (4, 0)), "ok", "quorum"),
+    ],
+)
+def test_the_queues_of_each_version(kind: QueueKind, status: str, detail: str) -> None:
+    facts = BrokerFacts(version="x.y.z", kind=kind)
+    (finding,) = judge_queues(facts, longest_request_seconds=3600)
+    assert (finding.status, detail in finding.detail) == (status, True)
+    assert finding.status == "ok" or finding.fix
+
+
+def test_a_queue_with_other_arguments_is_a_failure_that_names_the_setting() -> None:
+    facts = BrokerFacts(version="4.1.0", kind=QueueKind("quorum", (4, 1)), refusals=("the queue a exists", "b"))
+    found = judge_queues(facts, longest_request_seconds=3600)
+    assert [(finding.status, finding.detail) for finding in found] == [
+        ("failed", "the queue a exists"),
+        ("failed", "b"),
+    ]
+    assert "HEADRACE_BROKER_QUEUE_TYPE" in found[0].fix
 
 
 def test_each_mistake_in_the_settings_is_a_finding() -> None:

@@ -9,6 +9,7 @@ import pytest
 from msgspec import NODEFAULT, Struct
 
 from headrace.schema.control import ControlMessage, ToldSequence
+from headrace.schema.dead_letter import HEADER, DeadLetter, LostAttempt
 from headrace.schema.events import Event, FinishReason, ReplyItem, Stage, Timings, TokenLogprob, ToolCallDelta, Usage
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
@@ -22,7 +23,7 @@ from headrace.schema.names import (
 )
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import MAX_PRIORITY, GenerationTask
-from headrace.transport.rabbitmq.topology import dead_letter_queue_arguments, task_queue_arguments
+from headrace.transport.rabbitmq.topology import QueueKind, dead_letter_queue_arguments, task_queue_arguments
 from tests.golden import structs_v1
 
 FAMILIES: dict[str, tuple[type[Struct], ...]] = {
@@ -30,7 +31,7 @@ FAMILIES: dict[str, tuple[type[Struct], ...]] = {
     "Events": get_args(Event),
     "Inside events": (Usage, Timings, TokenLogprob, ToolCallDelta),
     "Control": get_args(ControlMessage),
-    "Inside control": (ToldSequence,),
+    "Inside control": (ToldSequence, LostAttempt),
 }
 _NO_TAG = "none"
 _NAMES = {repr(Event): "Event", repr(FinishReason): "FinishReason", repr(Stage): "Stage"}
@@ -113,8 +114,17 @@ def test_names(page: str) -> None:
 
 
 def test_arguments_of_queues(page: str) -> None:
-    arguments = task_queue_arguments("q")
+    arguments = task_queue_arguments("q", QueueKind("classic", (3, 12)))
     assert set(arguments) == set(re.findall(r"^\| task queue \| `(x-[\w-]+)`", page, re.MULTILINE))
     assert f"| task queue | `x-max-priority` | `{arguments['x-max-priority']}` |" in page
+    assert f"| task queue | `x-consumer-timeout` | `{arguments['x-consumer-timeout']}`" in page
+    quorum = task_queue_arguments("q", QueueKind("quorum"))
+    assert set(quorum) == set(re.findall(r"^\| quorum task queue \| `(x-[\w-]+)`", page, re.MULTILINE))
+    assert f"| quorum task queue | `x-delivery-limit` | `{quorum['x-delivery-limit']}`" in page
     for name, value in dead_letter_queue_arguments().items():
         assert f"| dead-letter queue | `{name}` | `{value}`" in page
+
+
+def test_the_header_of_a_dead_letter(page: str) -> None:
+    assert f"`{HEADER}`" in page
+    assert [row[0] for row in _section(page, "Dead letters")] == [f"`{name}`" for name in DeadLetter.__struct_fields__]

@@ -6,7 +6,9 @@ from contextlib import aclosing
 from typing import Any
 
 import pytest
+from msgspec import structs
 
+from headrace.schema.control import ToldSequence
 from headrace.schema.events import (
     Event,
     GenerationFinished,
@@ -18,8 +20,8 @@ from headrace.schema.events import (
     TokenLogprob,
     Usage,
 )
-from headrace.schema.request import GenerationParameters, OutputFlags
-from headrace.worker.engines.base import EngineJob
+from headrace.schema.request import ChatCompletionRequest, GenerationParameters, OutputFlags
+from headrace.worker.engines.base import EngineJob, EngineLoad
 from headrace.worker.engines.best_of import generate_best
 from headrace.worker.engines.scripted import Rule, Script, ScriptedEngine
 from headrace.worker.engines.scripted.tokens import make_logprob, split_tokens
@@ -49,6 +51,12 @@ class ListEngine:
                 yield step
         finally:
             self.closed += 1
+
+    def can_continue(self, request: ChatCompletionRequest) -> bool:
+        return False
+
+    def load(self) -> EngineLoad:
+        return EngineLoad()
 
     async def wait_dead(self) -> None:
         await asyncio.Event().wait()
@@ -138,3 +146,14 @@ async def test_leaving_early_leaves_the_engine() -> None:
     await anext(steps)
     await steps.aclose()
     assert engine.closed == 1
+
+
+async def test_what_was_told_of_sequences_that_are_all_returned_reaches_the_engine() -> None:
+    engine = ListEngine([GenerationFinished(Usage(1, 1))])
+    told = (ToldSequence(0, (1, 2)),)
+    for best_of, expected in ((2, told), (3, ())):
+        parameters = GenerationParameters(n=2, best_of=best_of)
+        job = structs.replace(make_whole_job("a", generation_parameters=parameters), told=told)
+        async with aclosing(generate_best(engine, job)) as steps:
+            _ = [step async for step in steps]
+        assert engine.jobs[-1].told == expected

@@ -145,6 +145,7 @@ def test_max_tokens_of_the_model_hold_within_the_budget() -> None:
 
 def test_priority_is_turned_round() -> None:
     assert [engine_priority(priority) for priority in (9, 5, 0)] == [0, 4, 9]
+    assert [engine_priority(priority, "batch") for priority in (9, 5, 0)] == [10, 14, 19]
 
 
 def test_the_extension_becomes_arguments() -> None:

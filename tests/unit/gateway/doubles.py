@@ -134,6 +134,7 @@ def make_app(
     *,
     settings: GatewaySettings | None = None,
     checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
+    optional_checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     draining: Draining | None = None,
 ) -> Litestar:
     return create_app(
@@ -143,6 +144,7 @@ def make_app(
             settings=settings or GatewaySettings(),
             version="1.2.3",
             checks=checks or {},
+            optional_checks=optional_checks or {},
             max_timeout_seconds=100.0,
             draining=draining or Draining(),
         )

@@ -157,6 +157,21 @@ async def test_headers_of_a_call(name: str, value: str, fits: bool) -> None:
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, name)
 
 
+@pytest.mark.parametrize(("value", "lane"), [(None, "online"), ("online", "online"), ("batch", "batch")])
+async def test_a_header_chooses_the_lane(value: str | None, lane: str) -> None:
+    source = ScriptedSource(*HELLO)
+    async with open_client(make_app(source)) as client:
+        await client.post(NATIVE, json=CHAT, headers={} if value is None else {"Headrace-Lane": value})
+    assert source.submissions[0].lane == lane
+
+
+@pytest.mark.parametrize("value", ["Batch", "offline", ""])
+async def test_a_lane_that_is_none_is_refused_by_name(value: str) -> None:
+    async with open_client(make_app(ScriptedSource(*HELLO))) as client:
+        answer = await client.post(NATIVE, json=CHAT, headers={"Headrace-Lane": value})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Headrace-Lane")
+
+
 KEY = "sk-ключ"
 
 

@@ -120,3 +120,19 @@ async def test_the_header_goes_before_the_body(headers: dict[str, str], priority
     async with open_client(make_app(source)) as client:
         await client.post("/v1/chat/completions", json=CHAT | {"priority": -2}, headers=headers)
     assert source.submissions[0].priority == priority
+
+
+@pytest.mark.parametrize(
+    ("tier", "headers", "lane"),
+    [
+        ("flex", {}, "batch"),
+        ("flex", {"Headrace-Lane": "online"}, "online"),
+        ("priority", {}, "online"),
+        (None, {}, "online"),
+    ],
+)
+async def test_the_flex_tier_is_the_batch_lane(tier: str | None, headers: dict[str, str], lane: str) -> None:
+    source = ScriptedSource(*HELLO)
+    async with open_client(make_app(source)) as client:
+        await client.post("/v1/chat/completions", json=CHAT | {"service_tier": tier}, headers=headers)
+    assert source.submissions[0].lane == lane

@@ -10,6 +10,7 @@ from headrace.gateway.draining import Draining
 from headrace.gateway.operations import Readiness, check_readiness
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import GenerationFailed
+from headrace.transport.base import TransportUnavailableError
 from tests.unit.gateway.doubles import CHAT, HELLO, ScriptedSource, make_app, open_client
 
 
@@ -19,6 +20,10 @@ async def is_up() -> None:
 
 async def is_down() -> None:
     raise HeadraceError(ErrorCode.BROKER_UNAVAILABLE, "the broker does not answer")
+
+
+async def is_away() -> None:
+    raise TransportUnavailableError("Redis does not answer")
 
 
 async def is_broken() -> None:
@@ -49,6 +54,17 @@ async def test_not_ready_says_what_and_why() -> None:
     async with open_client(make_app(ScriptedSource(), checks={"broker": is_down})) as client:
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/livez")).status_code == 200
+
+
+async def test_what_requests_are_answered_without_is_only_mentioned() -> None:
+    app = make_app(ScriptedSource(), checks={"broker": is_up}, optional_checks={"redis": is_away, "other": is_up})
+    async with open_client(app) as client:
+        answer = await client.get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ready",
+        "checks": {"broker": "ok", "redis": "degraded: Redis does not answer", "other": "ok"},
+    }
 
 
 async def test_metrics_count_what_happens() -> None:

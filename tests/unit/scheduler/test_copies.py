@@ -134,6 +134,24 @@ async def test_a_redelivery_of_what_runs_still_has_its_worker_asked(
     assert transport.controls[-1] == (AttemptRefused("r"), "", "w3")
 
 
+async def test_to_have_waited_for_long_counts_as_no_lost_worker(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport, ask: Ask
+) -> None:
+    await scheduler.submit(_submission())
+    await transport.until(lambda: len(transport.tasks) == 2)
+    ask(1, "w1")
+    for number in (2, 3):
+        ask(1, f"w{number}")
+        scheduler.lose_worker(f"w{number - 1}")
+        assert transport.controls[-1] == (AttemptGranted("r", number + 1), "", f"w{number}")
+    ask(1, "w4")
+    scheduler.lose_worker("w3")
+    assert scheduler.in_flight == 0
+    refused = transport.controls[-1][0]
+    assert isinstance(refused, AttemptRefused)
+    assert refused.dead_letter.startswith("3 workers were lost")
+
+
 async def test_a_worker_that_picked_it_up_unasked_and_too_late_is_stopped_before_it_starts(
     scheduler: Scheduler, transport: RecordingSchedulerTransport, ask: Ask
 ) -> None:

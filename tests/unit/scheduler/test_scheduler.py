@@ -337,7 +337,8 @@ async def test_a_request_that_loses_worker_after_worker_is_given_up(
     scheduler: Scheduler, transport: RecordingSchedulerTransport
 ) -> None:
     generation = await scheduler.submit(_submission())
-    for asker, lost in (("w2", ""), ("w3", "w2"), ("w4", "w3")):
+    scheduler.receive_replies([AttemptRunning("r", 1, "w1")])
+    for asker, lost in (("w2", "w1"), ("w3", "w2"), ("w4", "w3")):
         scheduler.receive_replies([AttemptQuery("r", asker)])
         scheduler.lose_worker(lost)
     granted = [message.attempt for message, _, _ in transport.controls if isinstance(message, AttemptGranted)]
@@ -345,8 +346,43 @@ async def test_a_request_that_loses_worker_after_worker_is_given_up(
     refused, _, worker_id = transport.controls[-1]
     assert isinstance(refused, AttemptRefused)
     assert refused.dead_letter
+    assert [(lost.attempt, lost.worker_id) for lost in refused.attempts] == [(1, "w1"), (2, "w2"), (3, "w3")]
+    assert {lost.how for lost in refused.attempts} == {"its worker was gone"}
+    assert all(lost.granted_at > 0 for lost in refused.attempts)
     assert worker_id == "w4"
+    # The one that was told dies before it has kept the dead letter.
+    scheduler.receive_replies([AttemptQuery("r", "w5")])
+    assert transport.controls[-1] == (refused, "", "w5")
     assert _failure(await _read(generation)).code == ErrorCode.WORKER_LOST
+
+
+async def test_a_task_that_comes_back_without_having_begun_counts_as_no_lost_worker(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.submit(_submission())
+    # Handed out and back by the broker many times, unheard; then given back by workers that drain.
+    for number in range(1, 8):
+        scheduler.receive_replies([AttemptQuery("r", f"w{number}")])
+        assert transport.controls[-1] == (AttemptGranted("r", number + 1), "", f"w{number}")
+        scheduler.receive_replies([AttemptRunning("r", number + 1, f"w{number}", is_returned=True)])
+    # Asked meanwhile, it says so instead: nobody waits for its silence.
+    scheduler.receive_replies([AttemptQuery("r", "w8"), AttemptQuery("r", "w9")])
+    scheduler.receive_replies([AttemptRunning("r", 9, "w8", is_returned=True)])
+    assert transport.controls[-1] == (AttemptGranted("r", 10), "", "w9")
+    assert scheduler.in_flight == 1
+
+
+async def test_what_had_begun_and_is_given_back_counts(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.submit(_submission())
+    for number in (1, 2, 3):
+        transport.reply("r", 0, GenerationStarted(f"w{number}"), attempt=number)
+        scheduler.receive_replies([AttemptQuery("r", f"w{number + 1}")])
+        scheduler.receive_replies([AttemptRunning("r", number, f"w{number}", is_returned=True)])
+    refused, _, _ = transport.controls[-1]
+    assert isinstance(refused, AttemptRefused)
+    assert [lost.how for lost in refused.attempts] == ["its worker gave it back to the queue"] * 3
 
 
 async def test_a_hole_in_the_stream_is_filled_by_telling_again(

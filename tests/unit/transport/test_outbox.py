@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from headrace.schema.codec import decode_replies
 from headrace.schema.events import AttemptQuery, ReplyItem, SequenceDelta, SequenceStarted, StreamChunk
 from headrace.transport.replies import BrokerState, ReplyOutbox
 
@@ -15,8 +16,8 @@ class _Way:
         self.sent: list[tuple[str, Sequence[ReplyItem]]] = []
         self.unread: list[str] = []
 
-    def publish(self, address: str, items: Sequence[ReplyItem]) -> None:
-        self.sent.append((address, items))
+    def publish(self, address: str, body: bytes) -> None:
+        self.sent.append((address, decode_replies(body)))
 
     def state(self) -> BrokerState:
         return BrokerState.OPEN if self.is_open else BrokerState.SLOW
@@ -67,3 +68,20 @@ async def test_while_the_way_is_closed_text_is_kept_and_steps_are_merged() -> No
     assert len(chunk.events) <= 65
     text = "".join(event.text for event in chunk.events if isinstance(event, SequenceDelta))
     assert text == "".join(f"{number} " for number in range(10_000))
+
+
+async def test_a_question_that_nobody_reads_ends_for_whoever_asked() -> None:
+    way = _Way()
+    outbox = ReplyOutbox(way.publish, way.state, on_unread=way.unread.extend, unread_seconds=0.0)
+    outbox.take_back("a", [AttemptQuery("r", "w")])
+    await outbox.wait_empty()
+    assert way.unread == ["r"]
+
+
+async def test_a_scheduler_that_connects_again_has_a_moment_to_read_a_question() -> None:
+    way = _Way()
+    outbox = ReplyOutbox(way.publish, way.state, on_unread=way.unread.extend, unread_seconds=60.0)
+    outbox.take_back("a", [AttemptQuery("r", "w")])
+    await outbox.wait_empty()
+    assert way.sent == [("a", [AttemptQuery("r", "w")])]
+    assert way.unread == []

@@ -66,6 +66,7 @@ class GatewayParts:
         settings: of the HTTP side.
         version: what the API description says.
         checks: what readiness depends on; each raises, with the reason, when it is down.
+        optional_checks: what readiness only mentions, because requests are answered without it.
         max_timeout_seconds: most that a call may ask for.
         default_priority: of a call that does not say.
         accounts: who may call; without it, whoever has the one key of the settings.
@@ -81,6 +82,7 @@ class GatewayParts:
     checks: Mapping[str, ReadinessCheck] = field(default_factory=dict[str, ReadinessCheck])
     default_priority: int = SchedulerSettings().default_priority
     accounts: GatewayAccounts | None = None
+    optional_checks: Mapping[str, ReadinessCheck] = field(default_factory=dict[str, ReadinessCheck])
     max_timeout_seconds: float = SchedulerSettings().max_request_timeout_seconds
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     draining: Draining = field(default_factory=Draining)
@@ -101,6 +103,7 @@ def create_app(parts: GatewayParts) -> Litestar:
     )
     operations = make_operations_routes(
         checks=parts.checks,
+        optional_checks=parts.optional_checks,
         draining=parts.draining,
         metrics=parts.metrics,
         version=parts.version,

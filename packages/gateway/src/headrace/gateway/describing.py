@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from headrace.gateway.headers import (
+    LANE_HEADER,
     LOCAL_ONLY,
     PRIORITY_HEADER,
     PRIVACY_HEADER,
@@ -19,6 +20,7 @@ from headrace.gateway.headers import (
     TIMEOUT_HEADER,
 )
 from headrace.schema.errors import ERROR_TABLE
+from headrace.schema.names import LANES
 from headrace.schema.task import MAX_PRIORITY
 
 Schema = dict[str, Any]
@@ -43,6 +45,12 @@ _CALL_HEADERS: tuple[Schema, ...] = (
         "in": "header",
         "description": "The call must not leave for an outside provider.",
         "schema": {"const": LOCAL_ONLY},
+    },
+    {
+        "name": LANE_HEADER,
+        "in": "header",
+        "description": "Whether somebody waits for the answer; the batch lane takes what the online lane leaves over.",
+        "schema": {"type": "string", "enum": list(LANES), "default": "online"},
     },
 )
 _ANSWER_HEADERS = {

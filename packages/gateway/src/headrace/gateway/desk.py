@@ -15,7 +15,7 @@ from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
-from headrace.gateway.headers import make_request_id, read_priority, read_privacy, read_timeout
+from headrace.gateway.headers import make_request_id, read_lane, read_priority, read_privacy, read_timeout
 from headrace.gateway.ownership import RunningCalls
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.sse import EventStreamResponse
@@ -107,6 +107,7 @@ class Desk:
             timeout_seconds=read_timeout(http.headers, most_seconds=self._max_timeout_seconds),
             local_only=read_privacy(http.headers) or parsed.local_only,
             caller=caller,
+            lane=read_lane(http.headers) or parsed.lane,
         )
         order = Order(
             submission=submission, dialect=dialect, rendering=parsed.rendering(submission), stream=parsed.stream

@@ -12,6 +12,7 @@ from litestar.datastructures import Headers
 
 from headrace.gateway.failure import RequestRefusedError
 from headrace.scheduler.base import GenerationRecord
+from headrace.schema.names import LANES, Lane
 from headrace.schema.task import MAX_PRIORITY
 
 TIMEOUT_HEADER = "Headrace-Timeout-Seconds"
@@ -19,6 +20,7 @@ PRIORITY_HEADER = "Headrace-Priority"
 PRIVACY_HEADER = "Headrace-Privacy"
 LOCAL_ONLY = "local_only"
 ROUTE_HEADER = "Headrace-Route"
+LANE_HEADER = "Headrace-Lane"
 REQUEST_ID_HEADER = "Headrace-Request-Id"
 REQUEST_ID_PREFIX = "gen_"
 ANTHROPIC_VERSION_HEADER = "Anthropic-Version"
@@ -93,3 +95,19 @@ def read_priority(headers: Headers) -> int | None:
         message = f"the header {PRIORITY_HEADER} must be a whole number from 0 to {MAX_PRIORITY}"
         raise RequestRefusedError(message, reason="invalid_value", param=PRIORITY_HEADER)
     return int(text)
+
+
+def read_lane(headers: Headers) -> Lane | None:
+    """Return the lane of the call, or None if it does not say.
+
+    Raises:
+        RequestRefusedError: there is no such lane.
+    """
+    text = headers.get(LANE_HEADER)
+    if text is None:
+        return None
+    for lane in LANES:
+        if text.strip() == lane:
+            return lane
+    message = f"the header {LANE_HEADER} must be one of: {', '.join(LANES)}"
+    raise RequestRefusedError(message, reason="invalid_value", param=LANE_HEADER)

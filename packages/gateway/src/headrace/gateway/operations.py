@@ -13,10 +13,12 @@ from headrace.gateway.draining import Draining
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.openapi import describe_api
 from headrace.schema.errors import HeadraceError
+from headrace.transport.base import TransportUnavailableError
 
 ReadinessCheck = Callable[[], Awaitable[None]]
 CHECK_TIMEOUT_SECONDS = 2.0
 OK = "ok"
+DEGRADED = "degraded: "
 
 
 class Readiness(Struct, frozen=True, kw_only=True):
@@ -24,7 +26,7 @@ class Readiness(Struct, frozen=True, kw_only=True):
 
     Attributes:
         status: in one word.
-        checks: each dependency, with `ok` or what is wrong.
+        checks: each dependency, with `ok` or what is wrong; `degraded: …` where requests are answered all the same.
     """
 
     status: str
@@ -32,15 +34,29 @@ class Readiness(Struct, frozen=True, kw_only=True):
 
 
 async def check_readiness(
-    checks: Mapping[str, ReadinessCheck], draining: Draining, *, timeout_seconds: float = CHECK_TIMEOUT_SECONDS
+    checks: Mapping[str, ReadinessCheck],
+    draining: Draining,
+    *,
+    optional: Mapping[str, ReadinessCheck] | None = None,
+    timeout_seconds: float = CHECK_TIMEOUT_SECONDS,
 ) -> Readiness:
-    """Run all checks at once, and return what they say."""
+    """Run all checks at once, and return what they say.
+
+    Args:
+        checks: what requests can't be answered without.
+        draining: whether the process is about to end.
+        optional: what requests are answered without, only less well.
+        timeout_seconds: for each check.
+    """
+    every = {**(optional or {}), **checks}
     async with asyncio.TaskGroup() as group:
-        tasks = {name: group.create_task(_say(check, timeout_seconds)) for name, check in checks.items()}
-    found = {name: task.result() for name, task in tasks.items()}
+        tasks = {name: group.create_task(_say(check, timeout_seconds)) for name, check in every.items()}
+    said = {name: task.result() for name, task in tasks.items()}
+    is_ready = all(said[name] == OK for name in checks)
+    found = {name: word if name in checks or word == OK else DEGRADED + word for name, word in said.items()}
     if draining.has_begun:
         return Readiness(status="draining", checks=found)
-    return Readiness(status="ready" if all(word == OK for word in found.values()) else "unready", checks=found)
+    return Readiness(status="ready" if is_ready else "unready", checks=found)
 
 
 async def _say(check: ReadinessCheck, timeout_seconds: float) -> str:
@@ -51,6 +67,8 @@ async def _say(check: ReadinessCheck, timeout_seconds: float) -> str:
         return f"no answer within {timeout_seconds:g} s"
     except HeadraceError as error:
         return error.message
+    except TransportUnavailableError as error:
+        return str(error)
     except Exception as error:  # noqa: BLE001 - an edge: a foreign message may hold a URL with a password
         return type(error).__name__
     return OK
@@ -59,6 +77,7 @@ async def _say(check: ReadinessCheck, timeout_seconds: float) -> str:
 def make_operations_routes(
     *,
     checks: Mapping[str, ReadinessCheck],
+    optional_checks: Mapping[str, ReadinessCheck],
     draining: Draining,
     metrics: GatewayMetrics,
     version: str,
@@ -74,7 +93,7 @@ def make_operations_routes(
 
     @get("/readyz", opt=OPEN)
     async def show_readiness() -> Response[Readiness]:
-        readiness = await check_readiness(checks, draining)
+        readiness = await check_readiness(checks, draining, optional=optional_checks)
         return Response(readiness, status_code=200 if readiness.status == "ready" else 503)
 
     @get("/metrics", opt=OPERATORS, sync_to_thread=False)

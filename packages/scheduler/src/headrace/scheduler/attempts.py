@@ -14,8 +14,8 @@ from collections.abc import Callable, Sequence
 
 from headrace.scheduler.confirmation import Confirmation
 from headrace.scheduler.entries import Entries, Entry
+from headrace.scheduler.history import HANDED_AGAIN, RETURNED, GivenUp
 from headrace.scheduler.leftovers import Leftovers
-from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import SchedulerObserver
 from headrace.schema.control import (
     AttemptGranted,
@@ -64,6 +64,7 @@ class Attempts:
         self._clock = clock
         self._observers = observers
         self._restored_at = -math.inf
+        self._given_up = GivenUp()
 
     def note_outage(self) -> None:
         """The broker was away: give workers more time to answer for a while."""
@@ -73,7 +74,8 @@ class Attempts:
         """Grant, refuse, or ask first the one that runs it."""
         entry = self._entries.get(query.request_id)
         if entry is None:
-            self._drop(query)
+            self._leftovers.take(query.request_id)
+            self._send(query.worker_id, self._given_up.refusal_of(query))
             return
         mailbox = entry.mailbox
         runner = mailbox.worker_id or mailbox.granted_to
@@ -81,14 +83,14 @@ class Attempts:
             self._drop(query)
         elif runner is None or runner == query.worker_id:
             entry.running_copy = query.copy
-            self._grant(query.worker_id, entry)
+            self._grant(query.worker_id, entry, HANDED_AGAIN)
         elif entry.confirmation is None:
             entry.confirmation = Confirmation(
                 runner,
                 query.worker_id,
                 seconds=self._confirm_seconds(),
                 ask=lambda: self._send(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt)),
-                grant=lambda asker_id: self._grant(asker_id, entry),
+                grant=lambda asker_id, how: self._grant(asker_id, entry, how),
             )
             entry.confirmation.ask()
 
@@ -102,6 +104,9 @@ class Attempts:
 
     def note_running(self, item: AttemptRunning) -> None:
         """A worker has picked a task up, or was asked and runs it: then the one that asked for it has to wait."""
+        if item.is_returned:
+            self._note_returned(item)
+            return
         entry = self._entries.get(item.request_id)
         if entry is None:
             self._send(item.worker_id, CancelGeneration(item.request_id, self._clock()))
@@ -111,10 +116,22 @@ class Attempts:
             self._send(item.worker_id, CancelGeneration(item.request_id, entry.deadline, up_to_attempt=item.attempt))
         elif mailbox.worker_id is None and mailbox.granted_to is None:
             mailbox.granted_to = item.worker_id
+            entry.history.begin(self._clock())
             self._entries.end_wait(entry, picked_up=True)
         if confirmation is not None and confirmation.worker_id == item.worker_id:
             confirmation.cancel()
             entry.confirmation = None
+
+    def _note_returned(self, item: AttemptRunning) -> None:
+        """A worker has given a task back to its queue: nobody was lost, unless it had begun."""
+        entry = self._entries.get(item.request_id)
+        if entry is None:
+            return
+        mailbox, confirmation = entry.mailbox, entry.confirmation
+        if mailbox.granted_to == item.worker_id and mailbox.worker_id is None:
+            mailbox.granted_to = None
+        if confirmation is not None and confirmation.worker_id == item.worker_id:
+            confirmation.lose_worker(RETURNED)
 
     def lose_worker(self, worker_id: str) -> None:
         """Grant what was run by a worker that is gone to those who asked for it."""
@@ -125,30 +142,45 @@ class Attempts:
     def _send(self, worker_id: str, message: ControlMessage) -> None:
         self._transport.send_control(message, model="", worker_id=worker_id)
 
-    def _why_not_again(self, mailbox: Mailbox) -> str | None:
-        if mailbox.attempt >= self._max_attempts:
-            return f"{mailbox.attempt} workers were lost while they ran this request; it is not tried again"
+    def _why_not_again(self, entry: Entry) -> str | None:
+        mailbox = entry.mailbox
+        lost = len(entry.history.lost)
+        if lost >= self._max_attempts:
+            return f"{lost} workers were lost while they ran this request; it is not tried again"
         if not mailbox.can_continue:
             # A second sample can't be spliced onto the first: the client must send the request again.
             return "the worker that ran this request was lost; send the request again"
         return None
 
-    def _grant(self, worker_id: str, entry: Entry) -> None:
-        """Let a worker run the next attempt, or end the request where there is to be none."""
+    def _give_up(self, worker_id: str, entry: Entry, reason: str) -> None:
+        """End a request that is not tried again, and have the worker that asks keep it as a dead letter."""
+        # Whoever tries the dead letter again needs what it refers to: that is left to the sweep.
+        entry.payload = None
+        refusal = AttemptRefused(entry.mailbox.request_id, reason, entry.history.lost)
+        self._given_up.add(refusal, copy=entry.running_copy)
+        self._entries.end_early(entry, ErrorCode.WORKER_LOST, reason)
+        self._send(worker_id, refusal)
+
+    def _grant(self, worker_id: str, entry: Entry, how: str) -> None:
+        """Let a worker run the next attempt after the last was lost, or end the request where there is to be none."""
         mailbox = entry.mailbox
         entry.confirmation = None
         previous, before = mailbox.worker_id or mailbox.granted_to, mailbox.attempt
-        is_known = mailbox.granted_to == worker_id and mailbox.worker_id is None
-        if not is_known and (reason := self._why_not_again(mailbox)):
-            self._entries.end_early(entry, ErrorCode.WORKER_LOST, reason)
-            self._send(worker_id, AttemptRefused(mailbox.request_id, reason))
-            return
+        # A task that was handed out and never begun was given back, or went to somebody who may have begun unheard:
+        # no worker was lost under it. The next number fences such a one off.
+        is_lost = previous is not None and (previous != worker_id or mailbox.worker_id is not None)
+        if is_lost:
+            entry.history.lose(before, previous, how)
+            if reason := self._why_not_again(entry):
+                self._give_up(worker_id, entry, reason)
+                return
         if previous is not None and previous != worker_id:
             # It may live on without its broker connection; whatever it still sends is fenced off.
             self._send(previous, CancelGeneration(mailbox.request_id, entry.deadline, up_to_attempt=before))
         attempt = mailbox.begin_attempt(worker_id)
+        entry.history.begin(self._clock())
         self._send(worker_id, AttemptGranted(mailbox.request_id, attempt, mailbox.told()))
         self._entries.end_wait(entry, picked_up=True)
-        if attempt != before:
+        if attempt != before and not (previous is None and entry.copies):
             for observer in self._observers:
                 observer.attempt_opened(mailbox.model)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import Callable
 
+from headrace.scheduler.history import GONE, SILENT
+
 # The broker may hand out the tasks of a dead worker before it knows that nobody hears the question: it is asked again.
 ASK_AGAIN_SECONDS = 0.05
 
@@ -15,7 +17,7 @@ class Confirmation:
         asker_id: who wants to run it.
         seconds: how long to wait for the answer.
         ask: asks the worker.
-        grant: called with the asker when the one that was asked is gone.
+        grant: called with the asker, and with how the one that was asked was lost.
     """
 
     def __init__(
@@ -25,14 +27,14 @@ class Confirmation:
         *,
         seconds: float,
         ask: Callable[[], None],
-        grant: Callable[[str], None],
+        grant: Callable[[str, str], None],
     ) -> None:
         self.worker_id = worker_id
         self._asker_id = asker_id
         self._ask = ask
         self._grant = grant
         self._loop = asyncio.get_running_loop()
-        self._timer = self._loop.call_later(seconds, self.lose_worker)
+        self._timer = self._loop.call_later(seconds, self.lose_worker, SILENT)
         self._again: asyncio.TimerHandle | None = None
 
     def ask(self) -> None:
@@ -40,10 +42,10 @@ class Confirmation:
         self._again = self._loop.call_later(ASK_AGAIN_SECONDS, self.ask)
         self._ask()
 
-    def lose_worker(self) -> None:
+    def lose_worker(self, how: str = GONE) -> None:
         """The worker is gone: the one that asked may run it."""
         self.cancel()
-        self._grant(self._asker_id)
+        self._grant(self._asker_id, how)
 
     def cancel(self) -> None:
         """The worker runs it, or nobody needs to any more."""

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from headrace.scheduler.confirmation import Confirmation
+from headrace.scheduler.history import AttemptHistory
 from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.line import Ticket
 from headrace.scheduler.mailbox import Mailbox
@@ -43,6 +44,7 @@ class Entry(Struct):
     age_timer: asyncio.TimerHandle | None = None
     confirmation: Confirmation | None = None
     payload: PayloadRef | None = None
+    history: AttemptHistory = field(default_factory=AttemptHistory)
     copies: int = 0
     running_copy: int = 0
 

@@ -1,6 +1,7 @@
 """Requests that are too large for the broker: they travel by reference, and are removed when they have ended."""
 
 import asyncio
+import math
 
 from msgspec import structs
 
@@ -16,6 +17,7 @@ from headrace.transport.objects import PayloadError, PayloadStore
 from headrace.transport.tasks import TaskOwner
 
 SWEEP_SECONDS = 3600.0
+DAY_SECONDS = 86400.0
 
 
 class LargeRequests:
@@ -32,7 +34,9 @@ class LargeRequests:
         self._tasks = TaskOwner()
 
     def start(self) -> None:
-        """Begin to sweep."""
+        """Begin to sweep, and ask the store to do so itself, should no gateway run any more."""
+        days = math.ceil(self._settings.expire_seconds / DAY_SECONDS) + 1
+        self._tasks.start(self._payloads.expire(days=days), name="expire payloads")
         self._tasks.start(self._sweep(), name="sweep payloads")
 
     async def move(self, task: GenerationTask) -> GenerationTask:
@@ -53,6 +57,14 @@ class LargeRequests:
         except PayloadError as error:
             raise HeadraceError(ErrorCode.PAYLOAD_LOST, str(error)) from None
         return structs.replace(task, payload=ref, request=without_content(task.request))
+
+    async def load(self, ref: PayloadRef) -> bytes:
+        """Return what somebody else has moved there.
+
+        Raises:
+            PayloadError: it is gone, or is not what was saved.
+        """
+        return await self._payloads.load(ref)
 
     def discard(self, ref: PayloadRef) -> None:
         """Remove a payload, in a while."""

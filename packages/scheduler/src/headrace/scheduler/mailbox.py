@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Sequence
 from typing import assert_never
 
-from headrace.scheduler.progress import SequenceProgress, SequenceSeam
 from headrace.schema.control import ToldSequence
 from headrace.schema.errors import ErrorCode, answer_for
 from headrace.schema.events import (
@@ -30,6 +29,7 @@ from headrace.schema.events import (
     Usage,
 )
 from headrace.schema.merge import merge_deltas
+from headrace.schema.progress import SequenceProgress, SequenceSeam
 
 MERGE_ABOVE = 64
 

@@ -18,6 +18,7 @@ from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import QueueObserver, SchedulerObserver
 from headrace.scheduler.publishing import Publisher
+from headrace.scheduler.stored import StoredChunks
 from headrace.scheduler.waiting import WaitingLines
 from headrace.schema.checks import check_request
 from headrace.schema.control import CancelGeneration
@@ -28,6 +29,7 @@ from headrace.schema.events import (
     GenerationQueued,
     GenerationStarted,
     ReplyItem,
+    StoredChunk,
     StreamChunk,
 )
 from headrace.schema.levels import CLASSIC_LEVELS, Levels
@@ -102,6 +104,7 @@ class Scheduler:
             observers=observers,
         )
         self._gaps = Gaps(self._entries, transport, seconds=gap_seconds)
+        self._stored = StoredChunks(large, self._entries, take=self._take)
         self._is_closing = False
 
     @property
@@ -174,22 +177,31 @@ class Scheduler:
         """Put each chunk into its mailbox, and answer workers that ask about a redelivered task."""
         for item in items:
             if type(item) is StreamChunk:
-                entry = self._entries.get(item.request_id)
-                if entry is None:
-                    self._disown(item)
-                elif item.attempt < entry.mailbox.attempt:
-                    self._disown(item, up_to_attempt=item.attempt)
+                if item.request_id in self._stored:
+                    self._stored.add(item)
                 else:
-                    self._accept(item, entry)
+                    self._take(item)
             elif type(item) is AttemptQuery:
                 self._attempts.answer(item)
             elif type(item) is AttemptRunning:
                 self._attempts.note_running(item)
+            elif type(item) is StoredChunk:
+                self._stored.add(item)
+
+    def _take(self, chunk: StreamChunk) -> None:
+        entry = self._entries.get(chunk.request_id)
+        if entry is None:
+            self._disown(chunk)
+        elif chunk.attempt < entry.mailbox.attempt:
+            self._disown(chunk, up_to_attempt=chunk.attempt)
+        else:
+            self._accept(chunk, entry)
 
     def _accept(self, chunk: StreamChunk, entry: Entry) -> None:
         mailbox = entry.mailbox
         mailbox.accept(chunk)
         if entry.ticket is not None and mailbox.worker_id is not None:
+            entry.history.begin(self._clock())
             self._entries.end_wait(entry, picked_up=True)
         if mailbox.is_missing or entry.gap_timer is not None:
             self._gaps.watch(entry)
@@ -248,4 +260,5 @@ class Scheduler:
         self.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
         await self._depths.close()
         await self._transport.close()
+        await self._stored.close()
         await self._publisher.close()

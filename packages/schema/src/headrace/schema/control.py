@@ -2,6 +2,8 @@
 
 from msgspec import Struct
 
+from headrace.schema.dead_letter import LostAttempt
+
 
 class CancelGeneration(Struct, frozen=True, array_like=True, tag=1):
     """Nobody waits for this generation any more: abort it, or drop it when it is picked up.
@@ -51,10 +53,12 @@ class AttemptRefused(Struct, frozen=True, array_like=True, tag=3):
     Attributes:
         request_id: the generation.
         dead_letter: why the task goes to the dead-letter queue; empty where it is just dropped.
+        attempts: what was tried before, for the dead letter.
     """
 
     request_id: str
     dead_letter: str = ""
+    attempts: tuple[LostAttempt, ...] = ()
 
 
 class ResendReplies(Struct, frozen=True, array_like=True, tag=4):

@@ -12,6 +12,8 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headrace.schema.payload import PayloadRef
+
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter", "cancelled", "error"]
 Stage = Literal["submit", "queue", "prefill", "decode", "reply"]
 
@@ -36,9 +38,9 @@ class Timings(Struct, frozen=True, array_like=True, gc=False):
     """Where the time of a generation went, in seconds.
 
     Attributes:
-        queue_seconds: from the scheduler's submit to a worker's pickup.
-        first_token_seconds: from the pickup to the first token.
-        total_seconds: from the pickup to the last token.
+        queue_seconds: from the scheduler's submit to when a worker had picked it up and had a place for it.
+        first_token_seconds: from then to the first token.
+        total_seconds: from then to the last token, pauses included.
     """
 
     queue_seconds: float
@@ -248,20 +250,36 @@ class AttemptQuery(Struct, frozen=True, array_like=True, tag=2):
 
 
 class AttemptRunning(Struct, frozen=True, array_like=True, tag=3):
-    """A worker says that it runs an attempt: it has just picked the task up, or it was asked.
+    """A worker says that it runs an attempt: it has just picked the task up, or it was asked. Or that it does no more.
 
     Attributes:
         request_id: the request.
-        attempt: which try at it.
+        attempt: which try at it; 0 where it waits to be told.
         worker_id: who runs it.
+        is_returned: it has given the task back to its queue, because it is about to end.
     """
 
     request_id: str
     attempt: int
     worker_id: str
+    is_returned: bool = False
 
 
-ReplyItem = StreamChunk | AttemptQuery | AttemptRunning
+class StoredChunk(Struct, frozen=True, array_like=True, tag=4):
+    """A chunk that is too large for the broker: it lies in the object store, as the batch that it would have been in.
+
+    Attributes:
+        request_id: the request.
+        attempt: which try at it.
+        payload: where it lies: a batch with that one chunk.
+    """
+
+    request_id: str
+    attempt: int
+    payload: PayloadRef
+
+
+ReplyItem = StreamChunk | AttemptQuery | AttemptRunning | StoredChunk
 
 
 def is_terminal(event: Event) -> bool:

@@ -7,6 +7,7 @@ asks for a little overtakes one that floods, and no gateway needs to know what t
 
 from msgspec import Struct
 
+from headrace.schema.settings.services import QueueType
 from headrace.schema.task import MAX_PRIORITY
 
 
@@ -43,3 +44,8 @@ CLASSIC_LEVELS = Levels(8)
 
 QUORUM_LEVELS = Levels(3)
 """Of a quorum queue, which has 32 levels since RabbitMQ 4.3: 30 of them."""
+
+
+def levels_of(queue_type: QueueType) -> Levels:
+    """Return how queues of a type divide their levels."""
+    return QUORUM_LEVELS if queue_type == "quorum" else CLASSIC_LEVELS

@@ -1,7 +1,7 @@
 """Names in the broker. Both sides compute them, so they live with the values."""
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 CONTROL_EXCHANGE = "headrace.control"
 REPLY_EXCHANGE = "headrace.reply"
@@ -9,6 +9,7 @@ GENERATE_ACTOR = "generate"
 
 Lane = Literal["online", "batch"]
 """Somebody waits for an answer on the online lane; the batch lane takes what is left over."""
+LANES: tuple[Lane, ...] = get_args(Lane)
 
 _LANE_SUFFIXES: dict[Lane, str] = {"online": "tasks", "batch": "batch"}
 _UNSAFE = re.compile(r"[^a-zA-Z0-9.\-]")

@@ -141,7 +141,11 @@ class WorkerTransport(Protocol):
 
     @property
     def broker(self) -> dramatiq.Broker:
-        """Where tasks are consumed from, with priorities, a prefetch and a dead-letter queue."""
+        """Where tasks are consumed from, with priorities, a prefetch and a dead-letter queue.
+
+        Each model has a queue for each lane. What `consume` returns can also `pause` and `resume`, `cancel` for good,
+        and `requeue` at once; what was taken can be settled all the while.
+        """
         ...
 
     async def start(self, receiver: ControlReceiver, *, worker_id: str, models: Sequence[str]) -> None:

@@ -2,9 +2,11 @@
 
 It keeps what dramatiq's does well (heartbeats, acknowledgements, reconnecting) and changes three things: a message goes
 to the loop together with the consumer that delivered it; a lost broker is tried again after a pause that `stop` can
-end; and `cancel` stops the intake while what runs can still be acknowledged.
+end; and `cancel` stops the intake while what runs can still be acknowledged, as `set_intake` does for a time.
 """
 
+import contextlib
+import time
 from collections.abc import Callable
 from queue import PriorityQueue
 from threading import Event
@@ -16,6 +18,7 @@ from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ActorNotFound, BrokerConnectionError
 from dramatiq.worker import ConsumerThread
 
+from headrace.schema.dead_letter import DeadLetter
 from headrace.worker.delivery import Delivery
 
 FIRST_PAUSE_SECONDS = 0.2
@@ -54,6 +57,7 @@ class LoopConsumerThread(ConsumerThread):
         self._on_consuming = on_consuming
         self._stopped = Event()
         self._cancelled = Event()
+        self._intake_paused = False
 
     def run(self) -> None:
         """Consume until `stop`, opening a new consumer whenever the broker was lost."""
@@ -82,6 +86,8 @@ class LoopConsumerThread(ConsumerThread):
         self._on_consuming()
         if self._cancelled.is_set():
             self._cancel_consumer(consumer)
+        if self._intake_paused:
+            _call_if_there(consumer, "pause")
         while not self._stopped.is_set():
             message = next(consumer)
             if message is not None:
@@ -92,8 +98,9 @@ class LoopConsumerThread(ConsumerThread):
         try:
             self.broker.get_actor(message.actor_name)  # pyright: ignore[reportUnknownMemberType]
         except ActorNotFound:
-            _log.error("task dead-lettered", queue=self.queue_name, reason=f"no actor {message.actor_name!r}")
-            message.fail()
+            reason = f"no actor {message.actor_name!r}"
+            _log.error("task dead-lettered", queue=self.queue_name, reason=reason)
+            delivery.fail(DeadLetter(reason=reason, died_at=time.time()))
             delivery.settle()
             return
         self._hand_over(delivery)
@@ -107,11 +114,17 @@ class LoopConsumerThread(ConsumerThread):
             except BrokerConnectionError as error:
                 _log.warning("task queue lost", queue=self.queue_name, reason=str(error))
 
+    def set_intake(self, *, is_open: bool) -> None:
+        """Take messages, or none for the time being; may be called from another thread."""
+        self._intake_paused = not is_open
+        if (consumer := self.consumer) is not None:
+            # A broker that is lost is found out by the thread, which opens the next consumer as it should be.
+            with contextlib.suppress(BrokerConnectionError):
+                _call_if_there(consumer, "resume" if is_open else "pause")
+
     @staticmethod
     def _cancel_consumer(consumer: Consumer) -> None:
-        stop_intake: Callable[[], None] | None = getattr(consumer, "cancel", None)
-        if stop_intake is not None:
-            stop_intake()
+        _call_if_there(consumer, "cancel")
 
     def stop(self) -> None:
         """End the thread; may be called from another thread."""
@@ -130,3 +143,9 @@ class LoopConsumerThread(ConsumerThread):
     def close(self) -> None:
         """Close the consumer; what was not acknowledged goes back to its queue. Call it after the thread has ended."""
         self._drop_consumer()
+
+
+def _call_if_there(consumer: Consumer, name: str) -> None:
+    method: Callable[[], None] | None = getattr(consumer, name, None)
+    if method is not None:
+        method()

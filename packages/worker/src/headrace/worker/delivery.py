@@ -1,5 +1,6 @@
 """A task in hand, bound to the consumer that delivered it."""
 
+import contextlib
 from contextvars import ContextVar
 
 import structlog
@@ -7,6 +8,8 @@ from dramatiq import Broker
 from dramatiq.broker import Consumer, MessageProxy
 from dramatiq.errors import ConnectionClosed
 
+from headrace.schema.dead_letter import DeadLetter
+from headrace.transport.delivered import TaskMessage
 from headrace.transport.envelope import COPY_OPTION
 
 MessageKey = tuple[str, int]
@@ -36,11 +39,17 @@ class Delivery:
         """Whether the broker delivered the message before, here or elsewhere."""
         return bool(getattr(self.message, "redelivered", False))
 
+    def fail(self, letter: DeadLetter) -> None:
+        """Mark the message as one that is not tried again."""
+        self.message.fail()
+        if isinstance(self.message, TaskMessage):
+            self.message.dead_letter = letter
+
     def settle(self) -> None:
         """Acknowledge the message, or dead-letter it if it was marked as failed.
 
-        Never blocks. Where the connection is gone the broker delivers the message again, and the memory of finished
-        messages drops it.
+        Never blocks. Where the connection is gone the broker delivers the message again, and it is settled again, as
+        it was before.
         """
         signal, settle = ("nack", self._consumer.nack) if self.message.failed else ("ack", self._consumer.ack)
         try:
@@ -49,6 +58,12 @@ class Delivery:
             self._broker.emit_after(signal, self.message)
         except ConnectionClosed as error:
             _log.warning("acknowledgement lost", request_id=self.message.message_id, reason=str(error))
+
+    def give_back(self) -> None:
+        """Put the message back into its queue at once, for another worker. Never blocks."""
+        with contextlib.suppress(ConnectionClosed):
+            # Where the connection is gone, the broker has it back already.
+            self._consumer.requeue([self.message])
 
 
 current_delivery: ContextVar[Delivery] = ContextVar("current_delivery")

@@ -7,8 +7,6 @@ way in which that can end into events. It knows no broker.
 import asyncio
 import time
 from collections.abc import Callable, Sequence
-from contextlib import aclosing
-from typing import Literal
 
 import structlog
 from msgspec import structs
@@ -23,6 +21,7 @@ from headrace.schema.control import (
     ResendReplies,
     ToldSequence,
 )
+from headrace.schema.dead_letter import LostAttempt
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 from headrace.schema.events import (
     AttemptQuery,
@@ -32,60 +31,44 @@ from headrace.schema.events import (
     GenerationFinished,
     SequenceDelta,
     Stage,
-    Timings,
 )
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyWriter, WorkerTransport
 from headrace.transport.objects import PayloadError, PayloadStore
-from headrace.worker.engines.base import Engine, EngineDeadError, EngineJob
-from headrace.worker.engines.best_of import generate_best
-from headrace.worker.observer import GenerationRan, WorkerObserver
+from headrace.worker.engines.base import EngineDeadError, EngineJob
+from headrace.worker.observer import WorkerObserver
+from headrace.worker.running import Run, StopReason
+from headrace.worker.station import Station
 from headrace.worker.tombstones import Tombstones
 
 QUERY_AGAIN_SECONDS = 2.0
 
-StopReason = Literal["cancelled", "unread", "superseded", "handed back"]
 
 _log = structlog.get_logger("headrace.worker")
 
 
 class DeadLetterError(Exception):
-    """A task is not to be run again: it is kept as a dead letter. The message says why."""
+    """A task is not to be run again: it is kept as a dead letter. The message says why.
+
+    Attributes:
+        attempts: what was tried before.
+    """
+
+    def __init__(self, reason: str, attempts: tuple[LostAttempt, ...] = ()) -> None:
+        super().__init__(reason)
+        self.attempts = attempts
 
 
 class SupersededError(Exception):
     """Another worker runs the task: its message here is settled, and may come again."""
 
 
-class _Run:
-    """A generation that runs, and what was learnt about it meanwhile."""
-
-    def __init__(self, task: GenerationTask, asyncio_task: "asyncio.Task[None] | None", picked_up: float) -> None:
-        self.task = task
-        self.asyncio_task = asyncio_task
-        self.picked_up = picked_up
-        self.first_token: float | None = None
-        self.output_tokens = 0
-        self.outcome: str = ErrorCode.CANCELLED
-        self.attempt = 0
-        self.stop_reason: StopReason | None = None
-
-    @property
-    def stage(self) -> Stage:
-        return "prefill" if self.first_token is None else "decode"
-
-    def stop(self, reason: StopReason) -> None:
-        if self.stop_reason is None and self.asyncio_task is not None:
-            self.stop_reason = reason
-            self.asyncio_task.cancel()
-
-
 class Execution:
     """Runs tasks on an engine. A `ControlReceiver` for its transport.
 
     Args:
-        engine: what turns prompts into tokens.
+        stations: what serves each model of this worker.
         transport: the way back.
         worker_id: who we are.
         observers: who gets the facts.
@@ -95,7 +78,7 @@ class Execution:
 
     def __init__(
         self,
-        engine: Engine,
+        stations: Sequence[Station],
         transport: WorkerTransport,
         *,
         worker_id: str,
@@ -103,15 +86,16 @@ class Execution:
         clock: Callable[[], float] = time.time,
         payloads: PayloadStore | None = None,
     ) -> None:
-        self._engine = engine
+        self._stations = {station.model: station for station in stations}
         self._transport = transport
         self._worker_id = worker_id
         self._observers = observers
         self._clock = clock
         self._payloads = payloads
-        self._runs: dict[str, _Run] = {}
+        self._runs: dict[str, Run] = {}
         self._questions: dict[str, asyncio.Future[AttemptGranted | AttemptRefused]] = {}
         self._cancelled = Tombstones(clock)
+        self._is_draining = False
 
     async def execute(self, task: GenerationTask, *, redelivered: bool) -> None:
         """Run a task to its end. Returning means that it may be acknowledged.
@@ -119,14 +103,16 @@ class Execution:
         Raises:
             EngineDeadError: the engine died; the task is for another worker, which goes on with it.
             SupersededError: another worker runs it, out of a message of its own.
-            DeadLetterError: too many workers were lost under it.
+            DeadLetterError: too many workers were lost under it, or it is for none of our models.
             asyncio.CancelledError: the task was handed back, and is for another worker.
         """
         if task.request_id in self._runs:
             # A copy of what runs here, or asks here: this message is one too many.
             _log.info("copy of a task dropped", request_id=task.request_id, copy=task.copy)
             return
-        run = _Run(task, asyncio.current_task(), self._clock())
+        run = Run(task, asyncio.current_task(), clock=self._clock, observers=self._observers)
+        if self._is_draining:
+            run.go_when_idle()
         self._runs[task.request_id] = run
         try:
             if task.request_id in self._cancelled:
@@ -150,10 +136,14 @@ class Execution:
                 raise SupersededError from None
             if run.stop_reason is None or run.stop_reason == "handed back":
                 run.outcome = run.stop_reason or run.outcome
+                self._transport.send(
+                    task.reply_address,
+                    AttemptRunning(task.request_id, run.attempt, self._worker_id, is_returned=True),
+                )
                 raise
         finally:
             del self._runs[task.request_id]
-            self._report(run)
+            run.report()
 
     async def _flush(self, task: GenerationTask) -> None:
         """Wait until the last event has left: a task may only be acknowledged after that."""
@@ -193,10 +183,10 @@ class Execution:
         if isinstance(answer, AttemptGranted):
             return answer
         if answer.dead_letter:
-            raise DeadLetterError(answer.dead_letter)
+            raise DeadLetterError(answer.dead_letter, answer.attempts)
         return None
 
-    async def _run_attempt(self, run: _Run, granted: AttemptGranted) -> None:
+    async def _run_attempt(self, run: Run, granted: AttemptGranted) -> None:
         task, run.attempt = run.task, granted.attempt
         writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=granted.attempt)
         try:
@@ -206,7 +196,7 @@ class Execution:
             self._fail(run, writer, ErrorCode.DEADLINE_EXCEEDED, "the request did not end before its deadline")
         except HeadraceError as error:
             self._fail(run, writer, error.code, error.message, param=error.param)
-        except EngineDeadError:
+        except (EngineDeadError, DeadLetterError):
             raise
         except Exception:  # noqa: BLE001 - the engine's edge: whatever it raises, its reader is told
             _log.exception("generation failed unexpectedly", request_id=task.request_id)
@@ -214,8 +204,9 @@ class Execution:
         finally:
             writer.close()
 
-    async def _stream(self, run: _Run, writer: ReplyWriter, told: tuple[ToldSequence, ...]) -> None:
+    async def _stream(self, run: Run, writer: ReplyWriter, told: tuple[ToldSequence, ...]) -> None:
         task = run.task
+        station = self._find_station(task)
         # All tokens are told, also of reasoning, whether the client asked or not: with them another worker can go on.
         whole = await self._load_request(task)
         output = structs.replace(whole.output, token_ids=True, reasoning=True)
@@ -225,14 +216,23 @@ class Execution:
             request=structs.replace(whole, output=output),
             priority=task.priority,
             told=told,
+            lane=task.lane,
         )
-        async with aclosing(generate_best(self._engine, job)) as batches:
-            async for events in batches:
-                if run.first_token is None and any(type(event) is SequenceDelta for event in events):
-                    run.first_token = self._clock()
-                if isinstance(events[-1], GenerationFinished):
-                    events[-1] = self._finish(run, events[-1])
-                writer.write(events)
+
+        def tell(events: list[Event]) -> None:
+            if run.first_token is None and any(type(event) is SequenceDelta for event in events):
+                run.first_token = self._clock()
+            if isinstance(events[-1], GenerationFinished):
+                events[-1] = self._finish(run, events[-1], station)
+            writer.write(events)
+
+        await station.run(job, tell=tell, listener=run)
+
+    def _find_station(self, task: GenerationTask) -> Station:
+        model = task.deployment or task.request.model
+        if (station := self._stations.get(model)) is None:
+            raise DeadLetterError(f"the task is for {model}, which this worker does not run")
+        return station
 
     async def _load_request(self, task: GenerationTask) -> ChatCompletionRequest:
         """Return the whole request, out of the object store where it lies there.
@@ -250,20 +250,16 @@ class Execution:
         except (PayloadError, CodecError) as error:
             raise HeadraceError(ErrorCode.PAYLOAD_LOST, str(error)) from None
 
-    def _finish(self, run: _Run, event: GenerationFinished) -> Event:
-        now = self._clock()
+    def _finish(self, run: Run, event: GenerationFinished, station: Station) -> Event:
         run.outcome = "finished"
         run.output_tokens = event.usage.output_tokens
-        timings = Timings(
-            queue_seconds=max(0.0, run.picked_up - run.task.submitted_at),
-            first_token_seconds=(run.first_token or now) - run.picked_up,
-            total_seconds=now - run.picked_up,
-        )
-        return structs.replace(event, timings=timings)
+        if event.usage.output_tokens:
+            station.learn(event.usage.input_tokens + event.usage.output_tokens)
+        return structs.replace(event, timings=run.time_taken())
 
     def _fail(
         self,
-        run: _Run,
+        run: Run,
         writer: ReplyWriter,
         code: ErrorCode,
         message: str,
@@ -274,19 +270,6 @@ class Execution:
         run.outcome = code
         retryable = answer_for(code).retryable
         writer.write((GenerationFailed(code, message, stage or run.stage, retryable, param=param),))
-
-    def _report(self, run: _Run) -> None:
-        fact = GenerationRan(
-            request_id=run.task.request_id,
-            model=run.task.request.model,
-            outcome=run.outcome,
-            queue_seconds=max(0.0, run.picked_up - run.task.submitted_at),
-            seconds=self._clock() - run.picked_up,
-            first_token_seconds=None if run.first_token is None else run.first_token - run.picked_up,
-            output_tokens=run.output_tokens,
-        )
-        for observer in self._observers:
-            observer.generation_ran(fact)
 
     def receive_control(self, message: ControlMessage) -> None:
         """Take a control message from a scheduler."""
@@ -315,6 +298,12 @@ class Execution:
         """Stop what nobody reads any more."""
         for request_id in request_ids:
             self._stop(request_id, "unread")
+
+    def begin_drain(self) -> None:
+        """Hand back at once what does not run, of the batch lane: another worker goes on with it."""
+        self._is_draining = True
+        for run in list(self._runs.values()):
+            run.go_when_idle()
 
     def hand_back(self, request_ids: Sequence[str]) -> None:
         """End what still runs, because this worker goes: another one goes on with it."""

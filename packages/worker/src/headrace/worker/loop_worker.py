@@ -7,6 +7,7 @@ that has finished here is acknowledged again and not run, and `drain` lets what 
 """
 
 import asyncio
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ from dramatiq import Broker, Worker
 from dramatiq.middleware import SkipMessage
 
 from headrace.schema.codec import CodecError
+from headrace.schema.dead_letter import DeadLetter
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.consumer_thread import LoopConsumerThread
 from headrace.worker.delivery import Delivery, MessageKey, current_delivery
@@ -45,8 +47,10 @@ class LoopWorker(Worker):
         self._loop = asyncio.get_running_loop()
         self._tasks = TaskOwner()
         self._running: dict[MessageKey, Delivery] = {}
-        self._finished: OrderedDict[MessageKey, None] = OrderedDict()
+        # A dead letter may not have been kept yet when its task comes again: it is settled as it was before.
+        self._finished: OrderedDict[MessageKey, DeadLetter | None] = OrderedDict()
         self._on_unsettled = on_unsettled
+        self._is_draining = False
 
     def _add_worker(self) -> None:
         """Start no worker thread: the loop is the worker."""
@@ -88,6 +92,8 @@ class LoopWorker(Worker):
         message_id, key = delivery.message.message_id, delivery.key
         if key in self._finished:
             _log.info("redelivered task was already done", request_id=message_id)
+            if (letter := self._finished[key]) is not None:
+                delivery.fail(letter)
             delivery.settle()
         elif key in self._running:
             # The broker forgot the first delivery; from now on this one is what will be acknowledged.
@@ -100,25 +106,28 @@ class LoopWorker(Worker):
     async def _process(self, delivery: Delivery) -> None:
         key = delivery.key
         try:
-            await self._run_actor(delivery)
+            letter = await self._run_actor(delivery)
         except SupersededError:
             # Not remembered: if the worker that runs it is lost as well, this message may come again.
             self._running.pop(key, delivery).settle()
             return
         except (EngineDeadError, asyncio.CancelledError) as error:
-            # Not settled: the broker gives it to another worker when our connection closes.
-            self._running.pop(key, None)
+            # Not settled: the broker gives it to another worker when our connection closes, if not before.
+            latest = self._running.pop(key, delivery)
             if isinstance(error, EngineDeadError):
                 self._on_unsettled()
                 return
+            if self._is_draining:
+                latest.give_back()
             raise
         latest = self._running.pop(key, delivery)
-        if delivery.message.failed:
-            latest.message.fail()
-        self._remember(key)
+        if letter is not None:
+            latest.fail(letter)
+        self._remember(key, letter)
         latest.settle()
 
-    async def _run_actor(self, delivery: Delivery) -> None:
+    async def _run_actor(self, delivery: Delivery) -> DeadLetter | None:
+        """Run a message to its end; return why it is not to be tried again, if so."""
         message = delivery.message
         current_delivery.set(delivery)
         try:
@@ -139,22 +148,34 @@ class LoopWorker(Worker):
                 _log.exception("task dead-lettered", request_id=message.message_id)
             message.fail()
             self.broker.emit_after("process_message", message, exception=error)
+            return _letter_for(error)
+        return None
 
-    def _remember(self, key: MessageKey) -> None:
-        self._finished[key] = None
+    def _remember(self, key: MessageKey, letter: DeadLetter | None) -> None:
+        self._finished[key] = letter
         if len(self._finished) > REMEMBERED_MESSAGES:
             self._finished.popitem(last=False)
 
+    def set_intake(self, queue_name: str, *, is_open: bool) -> None:
+        """Take messages off a queue, or none for the time being. Never blocks."""
+        if (thread := self._threads.get(queue_name)) is not None:
+            thread.set_intake(is_open=is_open)
+
+    def stop_intake(self) -> None:
+        """Take no more messages. What is cancelled from now on goes back to its queue at once."""
+        self._is_draining = True
+        for thread in self._threads.values():
+            thread.cancel()
+
     async def drain(self, *, seconds: float, hand_back: Callable[[Sequence[str]], None]) -> None:
-        """Take no more messages, let what runs finish, and close.
+        """Let what runs finish, and close.
 
         Args:
             seconds: how long what runs may go on.
             hand_back: called with the ids of what still runs after that; it must end them soon.
         """
         self.broker.emit_before("worker_shutdown", self)
-        for thread in self._threads.values():
-            thread.cancel()
+        self.stop_intake()
         try:
             async with asyncio.timeout(seconds):
                 await self._tasks.join()
@@ -171,3 +192,10 @@ class LoopWorker(Worker):
         for thread in self._threads.values():
             thread.join()
             thread.close()
+
+
+def _letter_for(error: Exception) -> DeadLetter:
+    attempts = error.attempts if isinstance(error, DeadLetterError) else ()
+    # Of an error that nobody planned for only the kind is kept: its words may hold a part of a prompt.
+    reason = str(error) if isinstance(error, CodecError | DeadLetterError) else f"unexpected {type(error).__name__}"
+    return DeadLetter(reason=reason, died_at=time.time(), attempts=attempts)

@@ -1,4 +1,4 @@
-"""Gateway, scheduler, worker and engine in one process tree: what `headrace serve` runs.
+"""Gateway, scheduler, worker and engines in one process tree: what `headrace serve` runs.
 
 It is put together from the same parts as the production processes. Only the transport differs, and even that is a
 setting: with an `amqp://` broker the same command serves over RabbitMQ.
@@ -6,23 +6,24 @@ setting: with an `amqp://` broker the same command serves over RabbitMQ.
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import structlog
 
 from headrace.apps.gateway.accounts import Accounts
 from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
 from headrace.apps.gateway.reload import SettingsReloader
-from headrace.apps.worker.compose import make_worker_id
+from headrace.apps.worker.compose import make_stations, make_worker_id, open_large_replies
 from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
+from headrace.transport.objects import PayloadStore, open_payloads
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport
 from headrace.worker.engines.base import Engine, EngineDeadError
 from headrace.worker.metrics import WorkerMetrics
-from headrace.worker.observer import LoggingObserver
-from headrace.worker.replica import Replica, ReplicaIdentity
+from headrace.worker.observer import LoggingObserver, WorkerObserver
+from headrace.worker.replica import Replica
 
 _log = structlog.get_logger("headrace.worker")
 
@@ -30,7 +31,7 @@ _log = structlog.get_logger("headrace.worker")
 async def run_embedded(
     settings: Settings,
     *,
-    engine: Engine,
+    engines: Mapping[str, Engine],
     listener: socket.socket,
     stop: asyncio.Event,
     on_ready: Callable[[], None],
@@ -41,7 +42,7 @@ async def run_embedded(
 
     Args:
         settings: of all parts.
-        engine: made, not started.
+        engines: by the model of each, made and not started.
         listener: the listening socket.
         stop: ends it.
         on_ready: called once, when the first request can be answered.
@@ -49,16 +50,19 @@ async def run_embedded(
         accounts: who may call; they are closed at the end.
 
     Raises:
-        EngineDeadError: the engine died; every stream has been told.
+        EngineDeadError: an engine died; every stream has been told.
     """
-    scheduler_side, worker_side = _make_sides(settings)
+    payloads = open_payloads(settings.objects)
+    scheduler_side, worker_side = _make_sides(settings, payloads)
     gateway = build_gateway(settings, scheduler_side, accounts)
+    observers: list[WorkerObserver] = [LoggingObserver(_log), WorkerMetrics(gateway.registry)]
     replica = Replica(
-        engine,
+        make_stations(settings, engines, observers),
         worker_side,
-        identity=ReplicaIdentity(worker_id=make_worker_id(), model=settings.worker.model),
+        worker_id=make_worker_id(),
         drain_seconds=settings.worker.drain_seconds,
-        observers=[LoggingObserver(_log), WorkerMetrics(gateway.registry)],
+        observers=observers,
+        payloads=payloads,
     )
     parts = _Parts(gateway, replica, stop, reloader)
     async with asyncio.TaskGroup() as group:
@@ -71,12 +75,16 @@ async def run_embedded(
         raise parts.engine_death
 
 
-def _make_sides(settings: Settings) -> tuple[SchedulerTransport, WorkerTransport]:
+def _make_sides(settings: Settings, payloads: PayloadStore | None) -> tuple[SchedulerTransport, WorkerTransport]:
     if settings.broker.url.startswith("memory:"):
         hub = MemoryHub()
         return MemorySchedulerTransport(hub, models=list(settings.models)), MemoryWorkerTransport(hub)
-    priority = settings.worker.consumer_priority
-    return connect_broker(settings), RabbitmqWorkerTransport(settings.broker, consumer_priority=priority)
+    worker_side = RabbitmqWorkerTransport(
+        settings.broker,
+        consumer_priority=settings.worker.consumer_priority,
+        large=open_large_replies(settings, payloads),
+    )
+    return connect_broker(settings), worker_side
 
 
 class _Parts:

@@ -8,6 +8,7 @@ import typer
 
 from headrace.apps.cli.accounts import accounts, keys, tenants
 from headrace.apps.cli.accounts import options as given
+from headrace.apps.cli.queue_commands import queue
 
 
 def _examples(lines: Sequence[str]) -> str:
@@ -29,6 +30,7 @@ app = typer.Typer(
 app.add_typer(tenants.app, name="tenants")
 app.add_typer(keys.app, name="keys")
 app.add_typer(accounts.app, name="accounts")
+app.add_typer(queue)
 
 
 class EngineKind(StrEnum):
@@ -50,6 +52,14 @@ ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Served name of the model to run [default: smollm2-135m-instruct]")
 ]
 
+ModelsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        help="Served name of the model to run; say it again for another one [default: smollm2-135m-instruct]",
+    ),
+]
+
 
 @app.command(
     short_help="Serve everything from one process tree.",
@@ -59,7 +69,7 @@ def serve(
     *,
     port: Annotated[int | None, typer.Option(help="Port to listen on; 0 takes a free one [default: 8000]")] = None,
     host: Annotated[str | None, typer.Option(help="Address to listen on [default: 127.0.0.1]")] = None,
-    model: ModelOption = None,
+    model: ModelsOption = None,
     engine: EngineOption = None,
     config: ConfigOption = None,
 ) -> None:
@@ -67,7 +77,8 @@ def serve(
     from headrace.apps.cli.serve import serve as run
     from headrace.apps.cli.serve_options import ServeOptions
 
-    raise typer.Exit(run(ServeOptions(port=port, host=host, model=model, engine=engine, config=config)))
+    options = ServeOptions(port=port, host=host, models=tuple(model or ()), engine=engine, config=config)
+    raise typer.Exit(run(options))
 
 
 @app.command(
@@ -132,7 +143,11 @@ def doctor(
 ) -> None:
     """Check this machine and the settings, and say what to type where something is missing."""
     from headrace.apps.cli.doctor import run_doctor
+    from headrace.process.logs import set_up_log
+    from headrace.schema.settings import LogSettings
 
+    # What libraries say of a connection that fails is said in a finding.
+    set_up_log(LogSettings(level="error"))
     raise typer.Exit(run_doctor(config=config, as_json=json))
 
 

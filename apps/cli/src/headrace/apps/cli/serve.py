@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from headrace.apps.cli.serve_options import ServeOptions
 from headrace.apps.gateway.accounts import open_accounts
 from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import check_exposure, open_socket
-from headrace.apps.worker.compose import engine_kind, find_model, find_weights, make_engine
+from headrace.apps.worker.compose import choose_models, engine_kind, find_models, find_weights, make_engines
 from headrace.models import WeightsError
 from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log
@@ -48,15 +49,12 @@ def serve(options: ServeOptions) -> int:
         check_exposure(settings.gateway, has_accounts=settings.accounts.enabled)
         _check_broker(settings)
         set_up_log(settings.log)
-        model = find_model(settings)
-        kind = engine_kind(settings, model)
-        _console.print(
-            f"[bold]Headrace {version('headrace-cli')}[/]: {escape(settings.worker.model)} on the {kind} engine"
-        )
+        kinds = {name: engine_kind(settings, model) for name, model in find_models(settings).items()}
+        _console.print(f"[bold]Headrace {version('headrace-cli')}[/]: {escape(_list_models(kinds))}")
         accounts = open_accounts(settings)
         listener = open_socket(settings.gateway)
-        # The engine forks, so it is made while this process has no thread: no live display may run beside it.
-        engine = _make_engine(settings, kind)
+        # Engines fork, so they are made while this process has no thread: no live display may run beside it.
+        engines = _make_engines(settings, kinds)
     except (SettingsError, WeightsError, EngineSetupError, HeadraceError) as error:
         _problems.print(f"[red]headrace serve:[/] {escape(str(error))}", soft_wrap=True)
         return BAD_SETTINGS
@@ -68,7 +66,7 @@ def serve(options: ServeOptions) -> int:
         with stop_on_signals(_announce_stop) as stop:
             await run_embedded(
                 settings,
-                engine=engine,
+                engines=engines,
                 listener=listener,
                 stop=stop,
                 reloader=reloader,
@@ -97,17 +95,18 @@ def read_serve_settings(options: ServeOptions) -> Settings:
     overrides = {
         "gateway.port": options.port,
         "gateway.host": options.host,
-        "worker.model": options.model,
         "engine.kind": options.engine,
+        **choose_models(options.models),
     }
     settings = read_settings(config=options.config, environ=read_environment(), overrides=overrides)
     wanted = settings.worker.model
-    if wanted not in settings.models and Path(wanted).expanduser().is_dir():
+    is_one = not settings.worker.models
+    if is_one and wanted not in settings.models and Path(wanted).expanduser().is_dir():
         folder = Path(wanted).expanduser().resolve()
         worker = msgspec.structs.replace(settings.worker, model=folder.name)
         models = {folder.name: ModelSettings(weights=str(folder))}
         settings = msgspec.structs.replace(settings, worker=worker, models=models)
-    find_model(settings)
+    find_models(settings)
     return settings
 
 
@@ -119,12 +118,16 @@ def _check_broker(settings: Settings) -> None:
             raise SettingsError([str(error)]) from None
 
 
-def _make_engine(settings: Settings, kind: str) -> Engine:
+def _list_models(kinds: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} on the {kind} engine" for name, kind in kinds.items())
+
+
+def _make_engines(settings: Settings, kinds: Mapping[str, str]) -> dict[str, Engine]:
     with _WeightsBar() as bar:
         weights = find_weights(settings, bar.report)
-    if kind == "vllm":
+    if "vllm" in kinds.values():
         _console.print("Starting vLLM: about ten seconds, longer the first time …")
-    return make_engine(settings, weights)
+    return make_engines(settings, weights)
 
 
 class _WeightsBar:
@@ -162,7 +165,7 @@ def _announce_ready(settings: Settings, address: str, seconds: float) -> None:
         ' -H "Authorization: Bearer $HEADRACE_API_KEY"' if settings.gateway.api_key or settings.accounts.enabled else ""
     )
     body = {
-        "model": settings.worker.model,
+        "model": settings.worker.served[0],
         "stream": True,
         "messages": [{"role": "user", "content": "What is the capital of France?"}],
     }
@@ -172,7 +175,7 @@ def _announce_ready(settings: Settings, address: str, seconds: float) -> None:
     # Printed as it is, without wrapping: the line is there to be copied.
     _console.print(f"  {curl}{msgspec.json.encode(body).decode()}'", soft_wrap=True, markup=False)
     _console.print("\nOr, in another terminal:\n")
-    _console.print(f"  just chat {settings.worker.model}" + _url_flag(address), markup=False)
+    _console.print(f"  just chat {settings.worker.served[0]}" + _url_flag(address), markup=False)
     _console.print(
         f"\nNext: any OpenAI client works with base_url={address}/v1. README.md tells how to serve your own model, and "
         "`just stack` runs the same on RabbitMQ with several gateways and workers.\n",

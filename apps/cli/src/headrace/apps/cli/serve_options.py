@@ -9,13 +9,13 @@ class ServeOptions(Struct, frozen=True, kw_only=True):
     Attributes:
         port: the gateway's port; 0 takes a free one.
         host: the address to listen on.
-        model: served name of the model to run.
+        models: served names of the models to run.
         engine: `vllm` or `scripted`.
         config: the settings file.
     """
 
     port: int | None = None
     host: str | None = None
-    model: str | None = None
+    models: tuple[str, ...] = ()
     engine: str | None = None
     config: str | None = None

@@ -24,6 +24,7 @@ from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.draining import Draining
 from headrace.gateway.metrics import GatewayMetrics
+from headrace.gateway.operations import ReadinessCheck
 from headrace.gateway.routing.breaker import BreakerRules
 from headrace.gateway.routing.facts import RoutingObserver
 from headrace.gateway.routing.journal import RoutingJournal
@@ -38,6 +39,7 @@ from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.errors import ErrorCode
+from headrace.schema.levels import levels_of
 from headrace.schema.settings import Settings, SettingsError, served_names
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.objects import open_payloads
@@ -107,15 +109,14 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         observers=[metrics],
         queue_observers=[metrics],
         large=_open_large(settings),
+        levels=levels_of(settings.broker.queue_type),
     )
     observers: Sequence[RoutingObserver] = (RoutingMetrics(registry), RoutingJournal())
     providers = ProviderPool(build_provider, rules=BreakerRules.of(settings.routing), observers=observers)
     routed, catalogue = _build_routing(settings, scheduler, providers, observers)
     draining = Draining()
-    checks = {"broker": scheduler.check}
     redis = _connect_redis(settings)
-    if redis is not None:
-        checks["redis"] = redis.check
+    checks: dict[str, ReadinessCheck] = {"broker": scheduler.check}
     if accounts is not None:
         checks["accounts"] = accounts.directory.check
     metering = _build_metering(settings, routed, catalogue, accounts, registry)
@@ -126,6 +127,8 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         settings=guard_hosts(settings.gateway, has_accounts=accounts is not None),
         version=version("headrace-gateway"),
         checks=checks,
+        # Streams need it only while the broker is away, and quotas fall back on the ledger.
+        optional_checks={} if redis is None else {"redis": redis.check},
         default_priority=settings.scheduler.default_priority,
         accounts=None if accounts is None else accounts.parts,
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,

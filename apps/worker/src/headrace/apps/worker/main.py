@@ -1,15 +1,23 @@
-"""`headrace-worker`: one replica, until it is told to stop or its engine dies."""
+"""`headrace-worker`: one replica, until it is told to stop or one of its engines dies."""
 
 import argparse
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 
 import structlog
 import uvloop
 from prometheus_client import CollectorRegistry, start_http_server
 
-from headrace.apps.worker.compose import find_weights, make_engine, make_worker_id
+from headrace.apps.worker.compose import (
+    choose_models,
+    find_weights,
+    make_engines,
+    make_stations,
+    make_worker_id,
+    open_large_replies,
+)
 from headrace.models import WeightsError
 from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings
@@ -22,7 +30,7 @@ from headrace.transport.redis import RedisRelay, check_redis_url
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineSetupError
 from headrace.worker.metrics import WorkerMetrics
 from headrace.worker.observer import LoggingObserver, WorkerObserver
-from headrace.worker.replica import Replica, ReplicaIdentity
+from headrace.worker.replica import Replica
 
 ENGINE_DIED = 1
 BAD_SETTINGS = 2
@@ -37,17 +45,17 @@ def main(argv: list[str] | None = None) -> int:
         settings = read_settings(
             config=arguments.config,
             environ=os.environ,  # noqa: TID251 - the process's edge
-            overrides={"worker.model": arguments.model, "engine.kind": arguments.engine},
+            overrides={"engine.kind": arguments.engine, **choose_models(arguments.model)},
         )
         _require_broker(settings)
         set_up_log(settings.log)
-        engine = make_engine(settings, find_weights(settings, _log_progress))
+        engines = make_engines(settings, find_weights(settings, _log_progress))
     except (SettingsError, WeightsError, EngineSetupError) as error:
         sys.stderr.write(f"headrace-worker: {error}\n")
         return BAD_SETTINGS
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
-            runner.run(_serve(settings, engine))
+            runner.run(_serve(settings, engines))
         except EngineDeadError as error:
             _log.error("worker down", reason=str(error))
             return ENGINE_DIED
@@ -57,10 +65,12 @@ def main(argv: list[str] | None = None) -> int:
 def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser = make_process_parser(
         "headrace-worker",
-        "One Headrace worker: takes requests for one model off the broker and runs them on an engine.",
+        "One Headrace worker: takes requests for its models off the broker and runs them on engines.",
         distribution="headrace-app-worker",
     )
-    parser.add_argument("--model", metavar="NAME", help="served name of the model (worker.model)")
+    parser.add_argument(
+        "--model", metavar="NAME", action="append", help="served name of the model; say it again for another one"
+    )
     parser.add_argument("--engine", choices=["vllm", "scripted"], help="which engine (engine.kind)")
     return parser.parse_args(argv)
 
@@ -94,25 +104,29 @@ def _serve_metrics(port: int, registry: CollectorRegistry) -> None:
         _log.error("metrics not served", port=port, reason=error.strerror)
 
 
-async def _serve(settings: Settings, engine: Engine) -> None:
-    identity = ReplicaIdentity(worker_id=make_worker_id(), model=settings.worker.model)
+async def _serve(settings: Settings, engines: Mapping[str, Engine]) -> None:
+    worker_id = make_worker_id()
     observers: list[WorkerObserver] = [LoggingObserver(_log)]
     if settings.worker.metrics_port:
         registry = CollectorRegistry()
         observers.append(WorkerMetrics(registry))
         _serve_metrics(settings.worker.metrics_port, registry)
     relay = RedisRelay(settings.redis) if settings.redis.url else None
+    payloads = open_payloads(settings.objects)
     transport = RabbitmqWorkerTransport(
-        settings.broker, consumer_priority=settings.worker.consumer_priority, relay=relay
+        settings.broker,
+        consumer_priority=settings.worker.consumer_priority,
+        relay=relay,
+        large=open_large_replies(settings, payloads),
     )
     replica = Replica(
-        engine,
+        make_stations(settings, engines, observers),
         transport,
-        identity=identity,
+        worker_id=worker_id,
         drain_seconds=settings.worker.drain_seconds,
         observers=observers,
-        payloads=open_payloads(settings.objects),
+        payloads=payloads,
     )
     with stop_on_signals() as stop:
         await replica.run(stop)
-    _log.info("worker stopped", worker_id=identity.worker_id)
+    _log.info("worker stopped", worker_id=worker_id)

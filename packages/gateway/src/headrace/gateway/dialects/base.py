@@ -10,6 +10,7 @@ from headrace.gateway.failure import Failure
 from headrace.scheduler.base import Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.events import Event
+from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
 
 
@@ -62,6 +63,7 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
         stream: whether the answer is sent as it grows.
         priority: what the body says of it; the header says more.
         local_only: whether the body says that it must not leave for an outside provider; the header may say so too.
+        lane: what the body says of it; the header says more.
     """
 
     request: ChatCompletionRequest
@@ -69,6 +71,7 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
     stream: bool
     priority: int | None = None
     local_only: bool = False
+    lane: Lane = "online"
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -30,6 +30,15 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
             description="Generations that one worker runs at once: its prefetch, and the engine's batch.",
         ),
     ] = 16
+    batch_slots: Annotated[
+        int,
+        Meta(
+            ge=-1,
+            le=65535,
+            description="Generations of the batch lane that one worker holds at once, running or paused; "
+            "0 is as many as slots, -1 takes none.",
+        ),
+    ] = 0
     max_model_tokens: Annotated[
         int, Meta(ge=16, le=2**31 - 1, description="Context length, prompt and output together, in tokens.")
     ] = 2048
@@ -37,6 +46,15 @@ class ModelSettings(Struct, frozen=True, kw_only=True):
         int,
         Meta(ge=0, description="Memory for the KV cache in bytes; 0 lets the engine decide (on a CPU: 512 MiB)."),
     ] = 0
+    kv_reserve: Annotated[
+        float,
+        Meta(
+            ge=0.0,
+            le=0.9,
+            description="Share of the KV cache that stays free for running answers to grow: with less, the worker "
+            "takes no more tasks until twice as much is free.",
+        ),
+    ] = 0.1
     created: Annotated[
         int, Meta(ge=0, description="When the model was made, Unix seconds, as /v1/models shows it.")
     ] = 1730419200

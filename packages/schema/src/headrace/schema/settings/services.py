@@ -1,10 +1,12 @@
 """Settings of what stands beside our own processes: the broker, Redis, the object store."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from msgspec import Meta, Struct
 
 from headrace.schema.settings.values import Seconds, Secret
+
+QueueType = Literal["classic", "quorum"]
 
 
 class BrokerSettings(Struct, frozen=True, kw_only=True):
@@ -37,6 +39,14 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     reconnect_seconds: Annotated[
         Seconds, Meta(description="Longest pause between two tries to connect again; the first are shorter.")
     ] = 3.0
+    queue_type: Annotated[
+        QueueType,
+        Meta(
+            description="Kind of the task queues. `quorum` is replicated in a cluster; it has no priorities before "
+            "RabbitMQ 4.0, and two levels (above 5, and the rest) before 4.3. Queues that exist must be deleted to "
+            "change it; gateways and workers must agree."
+        ),
+    ] = "classic"
 
 
 class RedisSettings(Struct, frozen=True, kw_only=True):
@@ -73,7 +83,11 @@ class ObjectSettings(Struct, frozen=True, kw_only=True):
         Meta(description="Authorities that sign the store's certificate; empty for those of the system."),
     ] = ""
     threshold_bytes: Annotated[
-        int, Meta(ge=1024, description="A larger request travels through the object store, in bytes.")
+        int,
+        Meta(
+            ge=1024,
+            description="A larger request, or a larger part of an answer, travels through the object store, in bytes.",
+        ),
     ] = 128 * 1024
     expire_seconds: Annotated[
         Seconds, Meta(description="What a process that died has left there is removed after this time.")

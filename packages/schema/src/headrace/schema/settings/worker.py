@@ -12,12 +12,20 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
     """One worker replica."""
 
     model: Annotated[str, Meta(description="Served name of the model that this worker runs.")] = DEMO_MODEL
+    models: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Served names of several models that this worker runs at once, with an engine for each; "
+            "empty runs worker.model."
+        ),
+    ] = ()
     consumer_priority: Annotated[
         int,
         Meta(
             ge=-1000,
             le=1000,
-            description="x-priority at the broker: give the faster nodes the higher number, and they are filled first.",
+            description="x-priority at the broker, on both lanes: give the faster nodes the higher number, and they "
+            "are filled first.",
         ),
     ] = 0
     drain_seconds: Annotated[
@@ -26,7 +34,19 @@ class WorkerSettings(Struct, frozen=True, kw_only=True):
             description="On SIGTERM, how long running generations may go on before they are handed back to the queue."
         ),
     ] = 30.0
+    batch_patience_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="A generation of the batch lane that has lost this long to pauses is paused no more, and takes "
+            "the next free place."
+        ),
+    ] = 120.0
     metrics_port: Annotated[Port, Meta(description="Port of the worker's own /metrics, on loopback; 0 for none.")] = 0
+
+    @property
+    def served(self) -> tuple[str, ...]:
+        """The models that this worker runs, each once."""
+        return tuple(dict.fromkeys(self.models)) or (self.model,)
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):

@@ -13,7 +13,16 @@ from dramatiq.errors import DecodeError, QueueNotFound
 from dramatiq.middleware import Middleware
 from msgspec import Struct
 
+from headrace.schema.dead_letter import DeadLetter
+from headrace.transport.delivered import TaskMessage
 from headrace.transport.envelope import decode_envelope
+
+
+class DeadTask(Struct, frozen=True):
+    """A message that is not tried again, and why."""
+
+    body: bytes
+    letter: DeadLetter
 
 
 class _Entry(Struct, order=True, frozen=True):
@@ -30,7 +39,7 @@ class MemoryQueue:
 
     def __init__(self) -> None:
         self.changed = Condition()
-        self.dead_letters: list[bytes] = []
+        self.dead_letters: list[DeadTask] = []
         self.consumers = 0
         self._heap: list[_Entry] = []
         self._numbers = itertools.count()
@@ -55,10 +64,10 @@ class MemoryQueue:
             heapq.heappush(self._heap, _Entry(entry.rank, entry.number, entry.body, redelivered=True))
             self.changed.notify_all()
 
-    def bury(self, body: bytes) -> None:
+    def bury(self, body: bytes, letter: DeadLetter) -> None:
         """Keep a message as a dead letter."""
         with self.changed:
-            self.dead_letters.append(body)
+            self.dead_letters.append(DeadTask(body, letter))
 
     def pop(self) -> _Entry | None:
         """Return the next message; the caller holds `changed`."""
@@ -70,12 +79,11 @@ class MemoryQueue:
             self._heap.clear()
 
 
-class MemoryMessage(MessageProxy):
+class MemoryMessage(TaskMessage):
     """A delivery of a memory queue."""
 
     def __init__(self, message: dramatiq.Message[Any], entry: _Entry) -> None:
-        super().__init__(message)  # pyright: ignore[reportUnknownMemberType]
-        self.redelivered = entry.redelivered
+        super().__init__(message, redelivered=entry.redelivered)
         self.entry = entry
 
 
@@ -88,6 +96,7 @@ class MemoryConsumer(Consumer):
         self._timeout_seconds = timeout_seconds
         self._unacked: dict[int, _Entry] = {}
         self._cancelled = False
+        self._paused = False
         queue.join()
 
     def __next__(self) -> MessageProxy | None:
@@ -99,7 +108,7 @@ class MemoryConsumer(Consumer):
             message = decode_envelope(entry.body)
         except DecodeError:
             self._settle(entry)
-            self._queue.bury(entry.body)
+            self._queue.bury(entry.body, DeadLetter(reason="the envelope can't be decoded", died_at=time.time()))
             return None
         return MemoryMessage(message, entry)
 
@@ -107,7 +116,8 @@ class MemoryConsumer(Consumer):
         until = time.monotonic() + self._timeout_seconds
         with self._queue.changed:
             while True:
-                if not self._cancelled and len(self._unacked) < self._prefetch and (entry := self._queue.pop()):
+                is_open = not self._cancelled and not self._paused and len(self._unacked) < self._prefetch
+                if is_open and (entry := self._queue.pop()):
                     self._unacked[entry.number] = entry
                     return entry
                 left = until - time.monotonic()
@@ -128,7 +138,8 @@ class MemoryConsumer(Consumer):
     def nack(self, message: MessageProxy) -> None:
         """Move a message to the dead letters."""
         if isinstance(message, MemoryMessage) and self._settle(message.entry):
-            self._queue.bury(message.entry.body)
+            letter = message.dead_letter or DeadLetter(reason="rejected", died_at=time.time())
+            self._queue.bury(message.entry.body, letter)
 
     def cancel(self) -> None:
         """Take no more; what was taken can still be acknowledged."""
@@ -137,8 +148,24 @@ class MemoryConsumer(Consumer):
             self._cancelled = True
             self._queue.changed.notify_all()
 
+    def pause(self) -> None:
+        """Take no more until `resume`; what was taken can still be acknowledged."""
+        self._set_paused(value=True)
+
+    def resume(self) -> None:
+        """Take again."""
+        self._set_paused(value=False)
+
+    def _set_paused(self, *, value: bool) -> None:
+        with self._queue.changed:
+            self._paused = value
+            self._queue.changed.notify_all()
+
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
-        """Nothing to do: `close` puts back what was not acknowledged."""
+        """Put messages back at once; `close` puts back whatever else was not acknowledged."""
+        for message in messages:
+            if isinstance(message, MemoryMessage) and self._settle(message.entry):
+                self._queue.put_back(message.entry)
 
     def close(self) -> None:
         """Put every message that was not acknowledged back into the queue."""

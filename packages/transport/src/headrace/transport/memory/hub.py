@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from headrace.schema.codec import decode_control, decode_replies
 from headrace.schema.events import ReplyItem
+from headrace.schema.names import LANES, task_queue_name
 from headrace.transport.base import ControlReceiver, ReplyReceiver
 from headrace.transport.memory.broker import MemoryBroker, MemoryQueue
 
@@ -25,6 +26,12 @@ class MemoryHub:
     def declare_queue(self, name: str) -> None:
         """Make a task queue, unless it is there."""
         self.queues.setdefault(name, MemoryQueue())
+
+    def declare_models(self, models: Sequence[str]) -> None:
+        """Make the task queues of models, of each lane."""
+        for model in models:
+            for lane in LANES:
+                self.declare_queue(task_queue_name(model, lane))
 
     def new_reply_address(self) -> str:
         """Return an address that no other scheduler has."""

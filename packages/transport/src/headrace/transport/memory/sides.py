@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import dramatiq
 
-from headrace.schema.codec import encode_control, encode_replies
+from headrace.schema.codec import encode_control
 from headrace.schema.control import ControlMessage
-from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem
+from headrace.schema.events import AttemptQuery, AttemptRunning
 from headrace.schema.levels import CLASSIC_LEVELS
 from headrace.schema.names import Lane, task_queue_name
 from headrace.schema.task import GenerationTask
@@ -20,7 +20,7 @@ from headrace.transport.base import (
 )
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
 from headrace.transport.memory.hub import MemoryHub
-from headrace.transport.replies import BrokerState, ReplyOutbox
+from headrace.transport.replies import BrokerState, LargeReplies, ReplyOutbox
 
 
 class MemorySchedulerTransport:
@@ -40,8 +40,7 @@ class MemorySchedulerTransport:
     async def start(self, receiver: ReplyReceiver) -> None:
         """Open the reply queue and the task queues."""
         use_msgpack_envelopes()
-        for model in self._models:
-            self._hub.declare_queue(task_queue_name(model))
+        self._hub.declare_models(self._models)
         self._receiver = receiver
         self._hub.open_reply_queue(self._address, receiver)
 
@@ -95,12 +94,17 @@ class MemorySchedulerTransport:
 
 
 class MemoryWorkerTransport:
-    """`WorkerTransport` in one process."""
+    """`WorkerTransport` in one process.
 
-    def __init__(self, hub: MemoryHub) -> None:
+    Args:
+        hub: where the scheduler is met.
+        large: the way of chunks above a size, for those who want it here too.
+    """
+
+    def __init__(self, hub: MemoryHub, *, large: LargeReplies | None = None) -> None:
         self._hub = hub
         self._broker = hub.open_broker()
-        self._outbox = ReplyOutbox(self._publish, lambda: BrokerState.OPEN, on_unread=self._lose_readers)
+        self._outbox = ReplyOutbox(self._publish, lambda: BrokerState.OPEN, on_unread=self._lose_readers, large=large)
         self._receiver: ControlReceiver | None = None
         self._worker_id = ""
 
@@ -112,8 +116,7 @@ class MemoryWorkerTransport:
     async def start(self, receiver: ControlReceiver, *, worker_id: str, models: Sequence[str]) -> None:
         """Listen for control messages."""
         use_msgpack_envelopes()
-        for model in models:
-            self._hub.declare_queue(task_queue_name(model))
+        self._hub.declare_models(models)
         self._receiver, self._worker_id = receiver, worker_id
         self._hub.join_worker(worker_id, models, receiver)
 
@@ -132,8 +135,8 @@ class MemoryWorkerTransport:
         """Tell an attempt from its start once more."""
         self._outbox.resend(request_id, attempt)
 
-    def _publish(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
-        if lost := self._hub.deliver_replies(reply_address, encode_replies(items)):
+    def _publish(self, reply_address: str, body: bytes) -> None:
+        if lost := self._hub.deliver_replies(reply_address, body):
             self._outbox.take_back(reply_address, lost)
 
     def _lose_readers(self, request_ids: Sequence[str]) -> None:

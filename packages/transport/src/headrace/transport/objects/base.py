@@ -51,6 +51,17 @@ class ObjectStore(Protocol):
         """
         ...
 
+    async def expire(self, *, days: int) -> bool:
+        """Ask the store to remove by itself what is older than so many days, should nobody sweep any more.
+
+        Returns:
+            False where the store has no such rule.
+
+        Raises:
+            ObjectStoreError: it does not take the rule.
+        """
+        ...
+
     async def close(self) -> None:
         """Let go of threads and connections."""
         ...

@@ -81,6 +81,10 @@ class FileObjectStore:
                 raise ObjectStoreError(f"an object can't be removed: {error.strerror}") from None
         return removed
 
+    async def expire(self, *, days: int) -> bool:  # noqa: ARG002 - a folder has no such rule
+        """A folder removes nothing by itself."""
+        return False
+
     async def close(self) -> None:
         """Nothing to let go of."""
 

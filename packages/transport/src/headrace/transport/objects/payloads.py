@@ -43,7 +43,7 @@ class PayloadStore:
                 break
             except ObjectStoreError as error:
                 if pause is None:
-                    raise PayloadError(f"a large request can't be kept: {error}") from None
+                    raise PayloadError(f"a large payload can't be kept: {error}") from None
                 await asyncio.sleep(pause)
         return PayloadRef(key=name, size_bytes=len(data), sha256=digest)
 
@@ -56,7 +56,7 @@ class PayloadStore:
         data = await self._read(ref)
         digest = await asyncio.to_thread(lambda: hashlib.sha256(data).hexdigest())
         if len(data) != ref.size_bytes or digest != ref.sha256:
-            raise PayloadError("a large request was altered in the object store; send it again")
+            raise PayloadError("a large payload was altered in the object store; send it again")
         return data
 
     async def _read(self, ref: PayloadRef) -> bytes:
@@ -64,10 +64,10 @@ class PayloadStore:
             try:
                 return await self._objects.get(ref.key, most_bytes=ref.size_bytes)
             except ObjectMissingError:
-                raise PayloadError("a large request is gone from the object store; send it again") from None
+                raise PayloadError("a large payload is gone from the object store; send it again") from None
             except ObjectStoreError as error:
                 if pause is None:
-                    raise PayloadError(f"a large request can't be read: {error}") from None
+                    raise PayloadError(f"a large payload can't be read: {error}") from None
                 await asyncio.sleep(pause)
         raise AssertionError
 
@@ -87,6 +87,16 @@ class PayloadStore:
             return
         if removed:
             _log.info("payloads swept", removed=removed)
+
+    async def expire(self, *, days: int) -> None:
+        """Have the store itself remove what is left over, where it can, and say in the log what came of it."""
+        try:
+            has_rule = await self._objects.expire(days=days)
+        except ObjectStoreError as error:
+            _log.warning("payload rule refused", reason=str(error))
+            return
+        if has_rule:
+            _log.info("payload rule set", days=days)
 
     async def close(self) -> None:
         """Let go of the store."""

@@ -75,13 +75,10 @@ class S3ObjectStore:
                     removed += 1
         return removed
 
-    async def expire(self, *, days: int) -> None:
-        """Ask the bucket to remove what is left over after so many days, should nobody sweep any more.
-
-        Raises:
-            ObjectStoreError: the store does not take the rule.
-        """
+    async def expire(self, *, days: int) -> bool:
+        """Write a lifecycle rule for our prefix beside those that the bucket has."""
         await self._call(lambda: self._expire(days))
+        return True
 
     def _expire(self, days: int) -> None:
         bucket = self._bucket

@@ -5,14 +5,20 @@ consumed by dramatiq, through a broker and a consumer of our own (`broker`, `con
 """
 
 from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
+from headrace.transport.rabbitmq.dead_letters import DeadLetterBox, DeadTaskFound
+from headrace.transport.rabbitmq.inspection import BrokerFacts, inspect_broker
 from headrace.transport.rabbitmq.parameters import build_parameters, check_url
 from headrace.transport.rabbitmq.scheduler_side import RabbitmqSchedulerTransport
 from headrace.transport.rabbitmq.worker_side import RabbitmqWorkerTransport
 
 __all__ = [
+    "BrokerFacts",
+    "DeadLetterBox",
+    "DeadTaskFound",
     "HeadraceRabbitmqBroker",
     "RabbitmqSchedulerTransport",
     "RabbitmqWorkerTransport",
     "build_parameters",
     "check_url",
+    "inspect_broker",
 ]

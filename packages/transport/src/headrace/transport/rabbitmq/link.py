@@ -7,7 +7,7 @@ pika is untyped here and there; what leaves this module is typed.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 import pika
@@ -17,9 +17,12 @@ from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from headrace.transport.base import TransportUnavailableError
+from headrace.transport.rabbitmq.refusal import explain_refusal
 from headrace.transport.tasks import TaskOwner
 
 FIRST_PAUSE_SECONDS = 0.1
+# Somebody has to do something about a queue with other arguments; until then it is said this often.
+REFUSED_PAUSE_SECONDS = 10.0
 SETUP_TIMEOUT_SECONDS = 10.0
 WRITE_BUFFER_LIMIT_BYTES = 1024 * 1024
 
@@ -60,6 +63,8 @@ class RabbitmqLink:
         self._ready = asyncio.Event()
         self._blocked = False
         self._closing = False
+        self._failure = ""
+        self._refusal = ""
         self._reason = "not connected yet"
 
     def start(self) -> None:
@@ -114,9 +119,20 @@ class RabbitmqLink:
             raise TransportUnavailableError(f"RabbitMQ closed the connection: {self._closed.result()}")
         return result.result()
 
+    @property
+    def server_properties(self) -> Mapping[str, Any]:
+        """What the broker says about itself; nothing while there is no connection."""
+        return (self._connection.server_properties if self._connection is not None else None) or {}
+
+    def lose_channel(self, _channel: Channel, error: Exception) -> None:
+        """Learn that a channel was closed, and give up the connection for a new one."""
+        self._refusal = self._refusal or explain_refusal(error) or ""
+        self.fail(self._refusal or f"channel closed: {error}")
+
     def fail(self, reason: str) -> None:
         """Give up the current connection, because something on it can't go on; a new one follows."""
         if self._connection is not None and self._connection.is_open:
+            self._failure = self._failure or reason
             self._connection.close(reply_code=200, reply_text=reason[:200])
 
     async def close(self) -> None:
@@ -134,7 +150,7 @@ class RabbitmqLink:
                 pause = FIRST_PAUSE_SECONDS
             if self._closing:
                 return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(REFUSED_PAUSE_SECONDS if self._refusal else pause)
             pause = min(pause * 2, self._longest_pause_seconds)
 
     async def _live_once(self) -> bool:
@@ -143,6 +159,7 @@ class RabbitmqLink:
         opened: asyncio.Future[None] = loop.create_future()
         closed: asyncio.Future[str] = loop.create_future()
         self._closed, self._blocked = closed, False
+        self._failure = self._refusal = ""
 
         def on_open(_connection: Any) -> None:
             if not opened.done():
@@ -172,9 +189,13 @@ class RabbitmqLink:
             was_ready = self._ready.is_set()
             self._ready.clear()
             self._abandon()
+        # What we closed it for says more than that we closed it.
+        reason = self._failure or reason
         if was_ready:
             self._on_lost()
-        if not self._closing and (was_ready or reason != self._reason):
+        if self._refusal:
+            _log.error("queue refused", reason=reason)
+        elif not self._closing and (was_ready or reason != self._reason):
             # Said once for each reason: a broker that stays away would fill the log.
             _log.warning("broker connection lost" if was_ready else "broker not reached", reason=reason)
         self._reason = reason

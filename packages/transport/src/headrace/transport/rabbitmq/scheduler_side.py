@@ -9,19 +9,17 @@ from collections.abc import Sequence
 import pika
 import structlog
 from pika.channel import Channel
-from pika.exchange_type import ExchangeType
 from pika.frame import Method
 from pika.spec import Basic, BasicProperties
 
 from headrace.schema.codec import CodecError, decode_replies, encode_control
 from headrace.schema.control import ControlMessage
-from headrace.schema.levels import CLASSIC_LEVELS
+from headrace.schema.levels import levels_of
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
     REPLY_EXCHANGE,
     Lane,
     control_channel,
-    dead_letter_queue_name,
     model_control_key,
     reply_channel,
     reply_queue_name,
@@ -33,11 +31,12 @@ from headrace.schema.settings import BrokerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import QueueDepth, ReplyReceiver, TransportUnavailableError
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
+from headrace.transport.rabbitmq.declaring import declare_exchanges, declare_task_queues
 from headrace.transport.rabbitmq.depth import DepthProbe
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.outgoing import OutgoingTask, OutgoingTasks
 from headrace.transport.rabbitmq.parameters import build_parameters
-from headrace.transport.rabbitmq.topology import dead_letter_queue_arguments, task_queue_arguments
+from headrace.transport.rabbitmq.topology import QueueKind, find_kind, message_priority
 from headrace.transport.redis import RedisRelay
 from headrace.transport.tasks import TaskOwner
 
@@ -59,6 +58,8 @@ class RabbitmqSchedulerTransport:
     def __init__(
         self, settings: BrokerSettings, *, replica_id: str, models: Sequence[str], relay: RedisRelay | None = None
     ) -> None:
+        self._settings = settings
+        self._kind = QueueKind(settings.queue_type)
         self._replica_id = replica_id
         self._models: Sequence[str] = list(dict.fromkeys(models))
         self._relay = relay
@@ -111,7 +112,8 @@ class RabbitmqSchedulerTransport:
         queue = reply_queue_name(self._replica_id, self._epoch)
         tasks, replies, control = [await link.open_channel() for _ in range(3)]
         for channel in (tasks, replies, control):
-            channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
+            channel.add_on_close_callback(link.lose_channel)
+        self._kind = find_kind(self._settings, link.server_properties)
         declared = await self._declare_missing(link, tasks, frozenset())
         tasks.add_on_return_callback(self._on_task_returned)
         control.add_on_return_callback(self._on_control_returned)
@@ -135,8 +137,7 @@ class RabbitmqSchedulerTransport:
 
     async def _declare_missing(self, link: RabbitmqLink, tasks: Channel, declared: frozenset[str]) -> frozenset[str]:
         models = frozenset(self._models)
-        for model in models - declared:
-            await declare_task_queue(link, tasks, model)
+        await declare_task_queues(link, tasks, sorted(models - declared), self._kind)
         return declared | models
 
     async def add_models(self, models: Sequence[str]) -> None:
@@ -148,8 +149,7 @@ class RabbitmqSchedulerTransport:
             return
         # Where the connection is lost meanwhile, the next one declares them.
         with contextlib.suppress(TransportUnavailableError):
-            for model in added:
-                await declare_task_queue(self._link, channel, model)
+            await declare_task_queues(self._link, channel, added, self._kind)
 
     def _on_lost(self) -> None:
         self._tasks_channel = self._control_channel = None
@@ -164,7 +164,8 @@ class RabbitmqSchedulerTransport:
         if self._receiver is None:
             raise TransportUnavailableError("the connection to RabbitMQ is closed")
         if level is None:
-            level = CLASSIC_LEVELS.level_of(task.priority, CLASSIC_LEVELS.top_share)
+            levels = levels_of(self._settings.queue_type)
+            level = levels.level_of(task.priority, levels.top_share)
         self._outgoing.add(task, build_envelope(task), level=level)
         if self._tasks_channel is not None and self._tasks_channel.is_open and self._link.is_ready:
             for sent in self._outgoing.take_unsent():
@@ -186,7 +187,11 @@ class RabbitmqSchedulerTransport:
             exchange="",
             routing_key=task.queue,
             body=sent.body,
-            properties=pika.BasicProperties(delivery_mode=PERSISTENT, priority=sent.level, message_id=task.request_id),
+            properties=pika.BasicProperties(
+                delivery_mode=PERSISTENT,
+                priority=message_priority(sent.level, self._kind),
+                message_id=task.request_id,
+            ),
             mandatory=True,
         )
         self._outgoing.note_sent(task.request_id)
@@ -237,22 +242,3 @@ class RabbitmqSchedulerTransport:
             return
         with contextlib.suppress(TransportUnavailableError):
             await self._relay.publish(control_channel(worker_id), body)
-
-
-async def declare_task_queue(link: RabbitmqLink, channel: Channel, model: str) -> None:
-    """Declare a model's task queue and its dead-letter queue."""
-    name = task_queue_name(model)
-    arguments = task_queue_arguments(name)
-    await link.call(lambda done: channel.queue_declare(name, durable=True, arguments=arguments, callback=done))
-    dead, kept = dead_letter_queue_name(model), dead_letter_queue_arguments()
-    await link.call(lambda done: channel.queue_declare(dead, durable=True, arguments=kept, callback=done))
-
-
-async def declare_exchanges(link: RabbitmqLink, channel: Channel) -> None:
-    """Declare the exchanges of control messages and of replies."""
-    for name in (CONTROL_EXCHANGE, REPLY_EXCHANGE):
-        await _declare_exchange(link, channel, name)
-
-
-async def _declare_exchange(link: RabbitmqLink, channel: Channel, name: str) -> None:
-    await link.call(lambda done: channel.exchange_declare(name, ExchangeType.direct, durable=True, callback=done))

@@ -13,8 +13,8 @@ import structlog
 from pika.channel import Channel
 from pika.spec import Basic, BasicProperties
 
-from headrace.schema.codec import CodecError, decode_control, decode_replies, encode_replies
-from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem
+from headrace.schema.codec import CodecError, decode_control, decode_replies
+from headrace.schema.events import AttemptQuery, AttemptRunning
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
     REPLY_EXCHANGE,
@@ -27,11 +27,12 @@ from headrace.schema.settings import BrokerSettings
 from headrace.transport.base import ControlReceiver, ReplyWriter
 from headrace.transport.envelope import use_msgpack_envelopes
 from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
+from headrace.transport.rabbitmq.declaring import declare_exchanges, declare_task_queues
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.parameters import build_parameters
-from headrace.transport.rabbitmq.scheduler_side import declare_exchanges
+from headrace.transport.rabbitmq.topology import find_kind
 from headrace.transport.redis import RedisRelay
-from headrace.transport.replies import BrokerState, ReplyOutbox
+from headrace.transport.replies import BrokerState, LargeReplies, ReplyOutbox
 
 CLOSE_FLUSH_SECONDS = 2.0
 # Without a relay nobody can tell a scheduler that is gone from one that is connecting again.
@@ -48,14 +49,19 @@ class RabbitmqWorkerTransport:
         settings: where the broker is.
         consumer_priority: x-priority of this worker's consumers; the broker fills the higher first.
         relay: the way round the broker while the reply path is down.
+        large: the way of chunks that are too large for the broker.
     """
 
     def __init__(
-        self, settings: BrokerSettings, *, consumer_priority: int = 0, relay: RedisRelay | None = None
+        self,
+        settings: BrokerSettings,
+        *,
+        consumer_priority: int = 0,
+        relay: RedisRelay | None = None,
+        large: LargeReplies | None = None,
     ) -> None:
-        self._broker = HeadraceRabbitmqBroker(
-            build_parameters(settings, name="headrace worker tasks"), consumer_priority=consumer_priority
-        )
+        self._settings = settings
+        self._broker = HeadraceRabbitmqBroker(settings, consumer_priority=consumer_priority)
         self._link = RabbitmqLink(
             build_parameters(settings, name="headrace worker replies"),
             setup=self._set_up,
@@ -70,6 +76,7 @@ class RabbitmqWorkerTransport:
             on_unread=self._lose_readers,
             relay=relay,
             unread_seconds=UNREAD_SECONDS,
+            large=large,
         )
         self._channel: Channel | None = None
         self._receiver: ControlReceiver | None = None
@@ -96,7 +103,8 @@ class RabbitmqWorkerTransport:
     async def _set_up(self, link: RabbitmqLink) -> None:
         replies, control = await link.open_channel(), await link.open_channel()
         for channel in (replies, control):
-            channel.add_on_close_callback(lambda _channel, error: link.fail(f"channel closed: {error}"))
+            channel.add_on_close_callback(link.lose_channel)
+        await declare_task_queues(link, control, self._models, find_kind(self._settings, link.server_properties))
         replies.add_on_return_callback(self._on_returned)
         await declare_exchanges(link, control)
         queue = control_queue_name(self._worker_id)
@@ -156,9 +164,9 @@ class RabbitmqWorkerTransport:
             return BrokerState.DOWN
         return BrokerState.OPEN if self._link.is_writable else BrokerState.SLOW
 
-    def _publish(self, reply_address: str, items: Sequence[ReplyItem]) -> None:
+    def _publish(self, reply_address: str, body: bytes) -> None:
         if self._channel is not None:
-            self._channel.basic_publish(REPLY_EXCHANGE, reply_address, encode_replies(items), TRANSIENT, mandatory=True)
+            self._channel.basic_publish(REPLY_EXCHANGE, reply_address, body, TRANSIENT, mandatory=True)
 
     async def flush(self) -> None:
         """Return when everything written has been handed to the connection."""

@@ -12,16 +12,19 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
-from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem, StreamChunk
+from headrace.schema.codec import encode_replies
+from headrace.schema.events import AttemptQuery, AttemptRunning, ReplyItem, StoredChunk, StreamChunk
+from headrace.transport.replies.large import LargeReplies, encode_alone
 from headrace.transport.replies.relay_pump import Relay, RelayPump
 from headrace.transport.replies.routes import RETRY_SECONDS, BrokerState, Routes, Way
 from headrace.transport.replies.stream import ReplyStream
+from headrace.transport.tasks import TaskOwner
 
 SLOW_RETRY_SECONDS = 0.005
 # Streams that have ended and may still be asked to tell their attempt again.
 REMEMBERED_STREAMS = 256
 
-Publish = Callable[[str, Sequence[ReplyItem]], None]
+Publish = Callable[[str, bytes], None]
 Statement = AttemptQuery | AttemptRunning
 
 
@@ -29,11 +32,12 @@ class ReplyOutbox:
     """Collects events for each reply address and publishes them in batches.
 
     Args:
-        publish: hands one batch to the broker.
+        publish: hands one encoded batch to the broker.
         state: what the broker's connection can do now.
         on_unread: learns the requests whose replies nobody reads any more.
         relay: the way round the broker; None where there is none.
         unread_seconds: how long an address may go unread where no relay knows whether its reader lives.
+        large: moves chunks that are too large for the broker; None sends all of them through it.
     """
 
     def __init__(
@@ -44,6 +48,7 @@ class ReplyOutbox:
         on_unread: Callable[[Sequence[str]], None],
         relay: Relay | None = None,
         unread_seconds: float = 0.0,
+        large: LargeReplies | None = None,
     ) -> None:
         self._publish = publish
         self._state = state
@@ -52,7 +57,10 @@ class ReplyOutbox:
         self._routes = Routes(has_relay=relay is not None, unread_seconds=unread_seconds)
         self._pump: RelayPump | None = None
         if relay is not None:
-            self._pump = RelayPump(relay, on_relayed=self._note_relayed, on_idle=self._note_empty)
+            self._pump = RelayPump(relay, encode=self._encode, on_relayed=self._note_relayed, on_idle=self._note_empty)
+        self._large = large
+        self._held: set[ReplyStream] = set()
+        self._tasks = TaskOwner()
         self._streams: dict[str, ReplyStream] = {}
         self._ended: OrderedDict[tuple[str, int], ReplyStream] = OrderedDict()
         self._dirty: dict[ReplyStream, None] = {}
@@ -92,10 +100,11 @@ class ReplyOutbox:
         """Learn that nobody reads an address at the broker."""
         self._routes.note_returned(reply_address, self._loop.time())
         for item in items:
-            if isinstance(item, StreamChunk):
+            if isinstance(item, StreamChunk | StoredChunk):
                 self.resend(item.request_id, item.attempt)
             elif isinstance(item, AttemptQuery):
                 self._ask_later(reply_address, item)
+            self._discard(item)
 
     def _ask_later(self, reply_address: str, query: AttemptQuery) -> None:
         """Keep a question until it is known whether anybody is there to answer it: who asks holds a slot meanwhile."""
@@ -112,6 +121,7 @@ class ReplyOutbox:
         """Stop: what waits is not sent any more."""
         if self._timer is not None:
             self._timer.cancel()
+        await self._tasks.close()
         if self._pump is not None:
             await self._pump.close()
 
@@ -127,6 +137,8 @@ class ReplyOutbox:
         self._mark_dirty(stream)
 
     def _mark_dirty(self, stream: ReplyStream) -> None:
+        if stream.is_held:
+            return
         self._dirty[stream] = None
         if self._timer is None:
             self._schedule()
@@ -160,7 +172,8 @@ class ReplyOutbox:
 
     def _send(self, way: Way, address: str, streams: list[ReplyStream], statements: Sequence[Statement]) -> None:
         if way is Way.BROKER:
-            self._publish(address, [*statements, *[stream.take_chunk() for stream in streams]])
+            if body := self._encode(streams, statements):
+                self._publish(address, body)
         elif way is Way.RELAY and self._pump is not None:
             self._pump.add(address, streams, statements)
         elif way is Way.NOBODY:
@@ -171,18 +184,76 @@ class ReplyOutbox:
             if questions := [said for said in statements if isinstance(said, AttemptQuery)]:
                 self._statements[address] = list(dict.fromkeys(questions))
 
-    def _note_relayed(self, address: str, streams: Sequence[ReplyStream], heard: int | None) -> None:
+    def _encode(self, streams: Sequence[ReplyStream], statements: Sequence[ReplyItem]) -> bytes:
+        """Make a batch, without the chunks that are too large for it; empty where nothing remains."""
+        if self._large is None:
+            return encode_replies([*statements, *[stream.take_chunk() for stream in streams]])
+        items = list(statements)
+        chunks: list[tuple[ReplyStream, StreamChunk]] = []
+        for stream in streams:
+            if stream.is_held:
+                continue
+            if (ready := stream.take_ready()) is not None:
+                items.append(ready)
+                if stream.has_pending:
+                    self._mark_dirty(stream)
+            else:
+                chunks.append((stream, chunk := stream.take_chunk()))
+                items.append(chunk)
+        body = encode_replies(items) if items else b""
+        return self._move_large(items, chunks, self._large) if self._large.is_large(body) and chunks else body
+
+    def _move_large(
+        self, items: Sequence[ReplyItem], chunks: Sequence[tuple[ReplyStream, StreamChunk]], large: LargeReplies
+    ) -> bytes:
+        """Send the large chunks of a batch to the object store, and make a batch of the rest."""
+        moved: set[int] = set()
+        for stream, chunk in chunks:
+            alone = encode_alone(chunk)
+            if large.is_large(alone):
+                moved.add(id(chunk))
+                self._hold(stream, chunk, alone, large)
+        rest = [item for item in items if id(item) not in moved]
+        return encode_replies(rest) if rest else b""
+
+    def _hold(self, stream: ReplyStream, chunk: StreamChunk, body: bytes, large: LargeReplies) -> None:
+        stream.is_held = True
+        self._held.add(stream)
+        self._tasks.start(self._store(stream, chunk, body, large), name="store reply")
+
+    async def _store(self, stream: ReplyStream, chunk: StreamChunk, body: bytes, large: LargeReplies) -> None:
+        item = await large.store(chunk, body)
+        stream.is_held = False
+        self._held.discard(stream)
+        if stream.must_retell:
+            # What was told is told again as a whole, this chunk with it.
+            self._discard(item)
+        else:
+            stream.ready = item
+        self._mark_dirty(stream)
+
+    def _discard(self, item: ReplyItem) -> None:
+        if self._large is not None and isinstance(item, StoredChunk):
+            self._tasks.start(self._large.discard(item), name="discard reply")
+
+    def _note_relayed(
+        self, address: str, streams: Sequence[ReplyStream], statements: Sequence[ReplyItem], heard: int | None
+    ) -> None:
         now = self._loop.time()
         if heard is None:
             self._routes.note_relay_down(now)
         else:
             self._routes.note_relayed(address, heard, now)
         if not heard:
+            for statement in statements:
+                if isinstance(statement, AttemptQuery):
+                    self._ask_later(address, statement)
             for stream in streams:
                 stream.must_retell = True
-                self._dirty[stream] = None
+                if not stream.is_held:
+                    self._dirty[stream] = None
             self._schedule(RETRY_SECONDS)
 
     def _note_empty(self) -> None:
-        if not self._dirty and not self._statements and (self._pump is None or self._pump.is_idle):
+        if not self._dirty and not self._statements and not self._held and (self._pump is None or self._pump.is_idle):
             self._empty.set()

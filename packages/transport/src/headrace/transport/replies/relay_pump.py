@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from headrace.schema.codec import encode_replies
 from headrace.schema.events import ReplyItem
 from headrace.schema.names import reply_channel
 from headrace.transport.base import TransportUnavailableError
@@ -23,7 +22,8 @@ class Relay(Protocol):
         ...
 
 
-OnRelayed = Callable[[str, Sequence[ReplyStream], int | None], None]
+Encode = Callable[[Sequence[ReplyStream], Sequence[ReplyItem]], bytes]
+OnRelayed = Callable[[str, Sequence[ReplyStream], Sequence[ReplyItem], int | None], None]
 
 
 class RelayPump:
@@ -31,12 +31,15 @@ class RelayPump:
 
     Args:
         relay: the way.
-        on_relayed: learns the address, the streams of a batch, and how many got it; None where the relay failed.
+        encode: makes a batch of what streams have to tell, and of what is said beside them; empty for nothing.
+        on_relayed: learns the address, the streams of a batch, what was said beside them, and how many got it; None
+            where the relay failed.
         on_idle: called when there is nothing left.
     """
 
-    def __init__(self, relay: Relay, *, on_relayed: OnRelayed, on_idle: Callable[[], None]) -> None:
+    def __init__(self, relay: Relay, *, encode: Encode, on_relayed: OnRelayed, on_idle: Callable[[], None]) -> None:
         self._relay = relay
+        self._encode = encode
         self._on_relayed = on_relayed
         self._on_idle = on_idle
         self._is_running = False
@@ -71,10 +74,13 @@ class RelayPump:
         self._on_idle()
 
     async def _publish(self, address: str, streams: Sequence[ReplyStream]) -> None:
-        items = [*self._statements.pop(address, ()), *(stream.take_chunk() for stream in streams)]
+        statements = self._statements.pop(address, ())
+        body = self._encode(streams, statements)
+        if not body:
+            return
         try:
-            heard = await self._relay.publish(reply_channel(address), encode_replies(items))
+            heard = await self._relay.publish(reply_channel(address), body)
         except TransportUnavailableError:
-            self._on_relayed(address, streams, None)
+            self._on_relayed(address, streams, statements, None)
         else:
-            self._on_relayed(address, streams, heard)
+            self._on_relayed(address, streams, statements, heard)

@@ -6,7 +6,7 @@ answer.
 
 from collections.abc import Callable, Sequence
 
-from headrace.schema.events import Event, StreamChunk
+from headrace.schema.events import Event, ReplyItem, StreamChunk
 from headrace.schema.merge import merge_deltas
 
 MERGE_ABOVE = 64
@@ -21,6 +21,8 @@ class ReplyStream:
         request_id: the request.
         attempt: which try.
         must_retell: the next chunk tells the attempt from its start.
+        is_held: a chunk is on its way into the object store, and what follows it must wait.
+        ready: what goes out for that chunk, once it is there.
     """
 
     __slots__ = (
@@ -30,7 +32,9 @@ class ReplyStream:
         "_pending",
         "_told",
         "attempt",
+        "is_held",
         "must_retell",
+        "ready",
         "reply_address",
         "request_id",
     )
@@ -48,6 +52,8 @@ class ReplyStream:
         self.request_id = request_id
         self.attempt = attempt
         self.must_retell = False
+        self.is_held = False
+        self.ready: ReplyItem | None = None
         self._on_write = on_write
         self._on_close = on_close
         self._offset = 0
@@ -69,6 +75,16 @@ class ReplyStream:
     def has_told(self) -> bool:
         """Whether anything was sent."""
         return bool(self._told)
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether there is more to be sent."""
+        return bool(self._pending) or self.must_retell
+
+    def take_ready(self) -> ReplyItem | None:
+        """Return what goes out for a chunk that was stored, if there is one."""
+        ready, self.ready = self.ready, None
+        return ready
 
     def take_chunk(self) -> StreamChunk:
         """Return what is to be sent now as one chunk, and count it."""

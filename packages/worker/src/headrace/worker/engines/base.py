@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from headrace.schema.control import ToldSequence
 from headrace.schema.events import Event
+from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
 
 
@@ -26,6 +27,7 @@ class EngineJob(Struct, frozen=True, kw_only=True):
         worker_id: what `GenerationStarted` says.
         request: what to generate.
         priority: 0 to 9, the higher the sooner.
+        lane: every job of the online lane goes before those of the batch lane.
         told: what earlier attempts at this generation told its reader.
     """
 
@@ -34,6 +36,21 @@ class EngineJob(Struct, frozen=True, kw_only=True):
     request: ChatCompletionRequest
     priority: int
     told: tuple[ToldSequence, ...] = ()
+    lane: Lane = "online"
+
+
+class EngineLoad(Struct, frozen=True, kw_only=True):
+    """How full an engine is, in tokens of context.
+
+    Attributes:
+        kv_tokens_total: what its KV cache holds; 0 where it has none, or does not know.
+        kv_tokens_used: how many of them running jobs occupy, as of its last step.
+        waiting_tokens: of jobs that it has accepted and not begun to answer.
+    """
+
+    kv_tokens_total: int = 0
+    kv_tokens_used: int = 0
+    waiting_tokens: int = 0
 
 
 class Engine(Protocol):
@@ -83,6 +100,17 @@ class Engine(Protocol):
                 unsupported_parameter, engine_error); others go on.
             EngineDeadError: the engine died, or was closed while the job ran.
         """
+        ...
+
+    def can_continue(self, request: ChatCompletionRequest) -> bool:
+        """Tell whether a job for this request that was told in part goes on faithfully; see `EngineJob.told`.
+
+        Where it says so, `generate` does not fail with `worker_lost` for what this engine itself has told.
+        """
+        ...
+
+    def load(self) -> EngineLoad:
+        """Return how full the engine is. Costs next to nothing."""
         ...
 
     async def wait_dead(self) -> None:

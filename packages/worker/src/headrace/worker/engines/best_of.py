@@ -10,6 +10,7 @@ from contextlib import aclosing
 
 import msgspec
 
+from headrace.schema.control import ToldSequence
 from headrace.schema.events import (
     Event,
     GenerationFinished,
@@ -30,21 +31,23 @@ def generate_best(engine: Engine, job: EngineJob) -> AsyncGenerator[list[Event],
     if parameters.best_of is None:
         return engine.generate(job)
     if parameters.best_of <= parameters.n:
-        return engine.generate(_with_candidates(job, parameters.n))
+        return engine.generate(_with_candidates(job, parameters.n, told=job.told))
     return _generate_best(engine, job, candidates=parameters.best_of)
 
 
-def _with_candidates(job: EngineJob, count: int, *, logprobs: bool = False) -> EngineJob:
+def _with_candidates(
+    job: EngineJob, count: int, *, logprobs: bool = False, told: tuple[ToldSequence, ...] = ()
+) -> EngineJob:
     request = job.request
     parameters = msgspec.structs.replace(request.generation_parameters, n=count, best_of=None)
     output = msgspec.structs.replace(request.output, logprobs=logprobs or request.output.logprobs)
     request = msgspec.structs.replace(request, generation_parameters=parameters, output=output)
-    # Nothing of a candidate is told before all of them are whole.
-    return msgspec.structs.replace(job, request=request, told=())
+    return msgspec.structs.replace(job, request=request, told=told)
 
 
 async def _generate_best(engine: Engine, job: EngineJob, *, candidates: int) -> AsyncGenerator[list[Event], None]:
     held: dict[int, _Candidate] = {}
+    # Nothing of a candidate is told before all of them are whole, so there is nothing to go on from.
     async with aclosing(engine.generate(_with_candidates(job, candidates, logprobs=True))) as batches:
         async for events in batches:
             if passed := _hold(events, held, keeps_logprobs=job.request.output.logprobs):

@@ -1,11 +1,40 @@
 """Choosing an engine: the one place that knows which kinds there are."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from headrace.schema.settings import EngineSettings, ModelSettings
 from headrace.worker.engines.base import Engine, EngineSetupError
+from headrace.worker.engines.memory import check_memory, list_needs
 from headrace.worker.engines.scripted import Script, ScriptedEngine, ScriptError
-from headrace.worker.engines.vllm.make import make_vllm_engine
+from headrace.worker.engines.vllm.make import find_memory, make_vllm_engine
+
+
+def build_engines(
+    models: Mapping[str, ModelSettings],
+    *,
+    engine: EngineSettings,
+    weights: Mapping[str, Path],
+    script_text: str | None,
+) -> dict[str, Engine]:
+    """Make an engine for each model of a worker; see `build_engine`.
+
+    Args:
+        models: their settings, by served name.
+        engine: settings of every engine.
+        weights: the folders with their weights; a model on the scripted engine has none.
+        script_text: what is in the script's file, None for the built-in one.
+
+    Raises:
+        EngineSetupError: one can't be made, or this machine has no memory for all of them.
+    """
+    if len(models) > 1 and weights:
+        memory = find_memory(cpu_threads=engine.cpu_threads)
+        check_memory(list_needs(models, weights, memory), memory)
+    return {
+        name: build_engine(model, name=name, engine=engine, weights=weights.get(name), script_text=script_text)
+        for name, model in models.items()
+    }
 
 
 def build_engine(

@@ -9,6 +9,8 @@ from msgspec import Struct
 
 from headrace.apps.cli.nodes import Services
 from headrace.schema.settings import ModelSettings
+from headrace.transport.rabbitmq import BrokerFacts
+from headrace.transport.rabbitmq.topology import CONSUMER_TIMEOUT_BY_QUEUE, QUORUM_TWO_PRIORITIES
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -135,13 +137,40 @@ def judge_broker(url: str, *, problem: str | None) -> Finding:
     return Finding("broker", "failed", f"{url}: {problem}", "correct HEADRACE_BROKER_URL, _USERNAME and _PASSWORD")
 
 
+def judge_queues(facts: BrokerFacts, *, longest_request_seconds: float) -> list[Finding]:
+    """Judge the task queues: those that exist with other arguments, and what this version of the broker does to them.
+
+    Args:
+        facts: what the broker says.
+        longest_request_seconds: how long a request may run.
+    """
+    if facts.refusals:
+        fix = "correct HEADRACE_BROKER_QUEUE_TYPE, or delete the queue when it is empty"
+        return [Finding("queues", "failed", refusal, fix) for refusal in facts.refusals]
+    queue_type, version = facts.kind.queue_type, facts.kind.version
+    found: list[Finding] = []
+    if queue_type == "quorum" and version < QUORUM_TWO_PRIORITIES:
+        detail = f"quorum: RabbitMQ {facts.version} has no priorities in them; every request waits in one line"
+        found.append(Finding("queues", "warning", detail, "update to RabbitMQ 4, or set broker.queue_type to classic"))
+    if version < CONSUMER_TIMEOUT_BY_QUEUE:
+        milliseconds = int((longest_request_seconds + 60) * 1000)
+        detail = (
+            f"RabbitMQ {facts.version} hands a task that runs for longer than its consumer_timeout (30 min unless set) "
+            "to a second worker, where it holds a slot"
+        )
+        found.append(Finding("queues", "warning", detail, f"consumer_timeout = {milliseconds} in rabbitmq.conf"))
+    return found or [Finding("queues", "ok", f"{queue_type}, RabbitMQ {facts.version}")]
+
+
 def judge_redis(url: str, *, problem: str | None) -> Finding:
     """Judge Redis."""
     if not url:
         return Finding("redis", "ok", "not used")
     if problem is None:
         return Finding("redis", "ok", f"{url}: answers")
-    return Finding("redis", "failed", f"{url}: {problem}", "correct HEADRACE_REDIS_URL and HEADRACE_REDIS_PASSWORD")
+    # Streams need it only while the broker is away.
+    detail = f"{url}: {problem}; requests are answered, but streams pause while the broker is away"
+    return Finding("redis", "warning", detail, "correct HEADRACE_REDIS_URL and HEADRACE_REDIS_PASSWORD")
 
 
 def judge_accounts(database: str | None, *, problem: str | None, is_current: bool) -> Finding:

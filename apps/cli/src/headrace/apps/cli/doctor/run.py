@@ -25,6 +25,8 @@ from headrace.apps.cli.stack.plan import ANY_ADDRESS
 from headrace.process.config import CONFIG_VARIABLE, DEFAULT_NAME, read_settings
 from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import GatewaySettings, Settings, SettingsError
+from headrace.transport.base import TransportUnavailableError
+from headrace.transport.rabbitmq import inspect_broker
 
 TIMEOUT_SECONDS = 3.0
 MARKS: dict[Status, str] = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "failed": "[red]failed [/]"}
@@ -63,6 +65,8 @@ def examine(config: str | None, environ: Mapping[str, str]) -> Generator[Finding
     yield findings.judge_services(find_services())
     broker_problem = None if settings.broker.url.startswith("memory:") else find_broker_problem(settings.broker)
     yield findings.judge_broker(_without_password(settings.broker.url), problem=broker_problem)
+    if broker_problem is None:
+        yield from _examine_queues(settings)
     redis_problem = find_redis_problem(settings.redis) if settings.redis.url else None
     yield findings.judge_redis(_without_password(settings.redis.url), problem=redis_problem)
     yield _examine_accounts(settings)
@@ -121,6 +125,15 @@ def _examine_models(settings: Settings) -> Generator[Finding]:
             made_here = Path(settings.storage.folder) / "models" / model.weights.partition(":")[2]
             folder = made_here if model.weights.startswith(("demo:", "tiny:")) else Path(model.weights).expanduser()
             yield findings.judge_weights(name, model, present=(folder / "config.json").is_file())
+
+
+def _examine_queues(settings: Settings) -> Generator[Finding]:
+    if settings.broker.url.startswith("memory:"):
+        return
+    with suppress(TransportUnavailableError, ValueError):
+        facts = inspect_broker(settings.broker, list(settings.models))
+        longest = settings.scheduler.max_request_timeout_seconds
+        yield from findings.judge_queues(facts, longest_request_seconds=longest)
 
 
 def _examine_gateway(settings: GatewaySettings) -> Finding:

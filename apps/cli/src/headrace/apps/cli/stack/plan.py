@@ -139,9 +139,9 @@ def plan_stack(
         SettingsError: no such stack can be.
         MissingServiceError: RabbitMQ or Redis is not on this machine.
     """
-    if settings.worker.model not in settings.models:
+    if missing := [name for name in settings.worker.served if name not in settings.models]:
         raise SettingsError(
-            [f"worker.model: there is no model {settings.worker.model}; there is: {', '.join(settings.models)}"]
+            [f"worker.model: there is no model {name}; there is: {', '.join(settings.models)}" for name in missing]
         )
     folder = stack_folder(settings)
     ports = choose_ports(settings.gateway.port)
@@ -168,7 +168,7 @@ def plan_stack(
         ),
         environment=_environment(settings, rabbitmq, redis, environ) | _share_of_cores(options, settings),
         gateway_urls=urls,
-        model=settings.worker.model,
+        model=settings.worker.served[0],
         management_url=f"http://127.0.0.1:{ports.management}" if options.management else None,
     )
 
@@ -187,7 +187,7 @@ def _environment(
         "HEADRACE_BROKER_PASSWORD": rabbitmq.password,
         "HEADRACE_BROKER_RECONNECT_SECONDS": f"{min(settings.broker.reconnect_seconds, MOST_RECONNECT_SECONDS):g}",
         "HEADRACE_REDIS_URL": redis.url,
-        "HEADRACE_WORKER_MODEL": settings.worker.model,
+        "HEADRACE_WORKER_MODELS": ",".join(settings.worker.served),
         "HEADRACE_ENGINE_KIND": settings.engine.kind,
         "HEADRACE_LOG_LEVEL": level,
         "HEADRACE_LOG_FORMAT": "json",

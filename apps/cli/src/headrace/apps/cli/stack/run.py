@@ -37,7 +37,7 @@ def run_stack(options: StackOptions) -> int:
             overrides={
                 "gateway.port": options.port,
                 "engine.kind": options.engine,
-                "worker.model": options.model,
+                **({"worker.model": options.model, "worker.models": ()} if options.model else {}),
             },
         )
         plan = plan_stack(

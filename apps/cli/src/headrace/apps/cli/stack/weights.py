@@ -8,23 +8,23 @@ from headrace.schema.settings import Settings
 
 
 def prepare_weights(settings: Settings, console: Console) -> None:
-    """Make sure that the model which the workers run is on this machine.
+    """Make sure that the models which the workers run are on this machine.
 
     Raises:
         StackError: it can't be had.
     """
     # Imported here: `headrace --help` needs none of it.
-    from headrace.apps.worker.compose import engine_kind, find_model, models_folder
+    from headrace.apps.worker.compose import engine_kind, find_models, models_folder
     from headrace.models import WeightsError, resolve_weights
 
-    model = find_model(settings)
-    if engine_kind(settings, model) == "scripted":
-        return
-    try:
-        with WeightsProgress(console) as progress:
-            resolve_weights(model.weights, cache_folder=models_folder(settings), on_progress=progress.report)
-    except WeightsError as error:
-        raise StackError(f"the weights of {settings.worker.model} can't be had: {error}") from None
+    for name, model in find_models(settings).items():
+        if engine_kind(settings, model) == "scripted":
+            continue
+        try:
+            with WeightsProgress(console) as progress:
+                resolve_weights(model.weights, cache_folder=models_folder(settings), on_progress=progress.report)
+        except WeightsError as error:
+            raise StackError(f"the weights of {name} can't be had: {error}") from None
 
 
 class WeightsProgress:

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import Event, GenerationStarted
-from headrace.worker.engines.base import EngineDeadError, EngineJob
+from headrace.schema.request import ChatCompletionRequest
+from headrace.worker.engines.base import EngineDeadError, EngineJob, EngineLoad
 from headrace.worker.engines.scripted.reading import read_job
 from headrace.worker.engines.scripted.run import ScriptedRun
 from headrace.worker.engines.scripted.script import Script
@@ -62,6 +63,21 @@ class ScriptedEngine:
                     await run.next_step()
         finally:
             self._leave(run)
+
+    def can_continue(self, request: ChatCompletionRequest) -> bool:  # noqa: ARG002 - a script knows its whole answer
+        """Tell that every job goes on."""
+        return True
+
+    def load(self) -> EngineLoad:
+        """Return how full it pretends to be."""
+        total = self._script.kv_tokens
+        if not total:
+            return EngineLoad()
+        return EngineLoad(
+            kv_tokens_total=total,
+            kv_tokens_used=sum(run.kv_tokens for run in self._running),
+            waiting_tokens=sum(run.input_tokens for run in self._waiting),
+        )
 
     async def wait_dead(self) -> None:
         """Return when a script has killed the engine."""

@@ -46,7 +46,7 @@ class ScriptedRun:
     """
 
     __slots__ = (
-        "_number", "_output", "_plans", "_priority", "_prompts", "_request_id", "_taken", "_waiter",
+        "_is_batch", "_number", "_output", "_plans", "_priority", "_prompts", "_request_id", "_taken", "_waiter",
         "due", "end", "error", "fault", "first_token_seconds", "input_tokens", "position", "step_seconds",
     )  # fmt: skip
 
@@ -66,6 +66,7 @@ class ScriptedRun:
         self.input_tokens = input_tokens
         self._output = job.request.output
         self._priority = job.priority
+        self._is_batch = job.lane == "batch"
         self._number = number
         self._taken = 0
         self._waiter: asyncio.Future[None] | None = None
@@ -79,8 +80,13 @@ class ScriptedRun:
         self.error: Exception | None = None
 
     def __lt__(self, other: "ScriptedRun") -> bool:
-        """Order what waits: the higher priority first, then the older."""
-        return (-self._priority, self._number) < (-other._priority, other._number)
+        """Order what waits: the batch lane last, the higher priority first, then the older."""
+        return (self._is_batch, -self._priority, self._number) < (other._is_batch, -other._priority, other._number)
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens of context that it occupies."""
+        return self.input_tokens + sum(min(self.position, plan.length) for plan in self._plans)
 
     @property
     def is_complete(self) -> bool:

@@ -100,10 +100,12 @@ class Script(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     Attributes:
         step_seconds: time between two steps of the engine; each running sequence gets one token a step. 0 is as fast as
             the event loop turns.
+        kv_tokens: tokens of context that it says it has room for; 0 says nothing. It plays beyond them all the same.
         rules: the first that matches is played; where none does, a built-in text is.
     """
 
     step_seconds: Pause = 0.01
+    kv_tokens: Count = 0
     rules: tuple[Rule, ...] = ()
 
     @classmethod

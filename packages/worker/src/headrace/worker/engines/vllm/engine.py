@@ -11,7 +11,7 @@ from headrace.schema.events import Event, GenerationStarted
 from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest, GenerationParameters
 from headrace.schema.task import MAX_PRIORITY
-from headrace.worker.engines.base import EngineDeadError, EngineJob
+from headrace.worker.engines.base import EngineDeadError, EngineJob, EngineLoad
 from headrace.worker.engines.vllm.continuing.plan import Continuation, continue_plan
 from headrace.worker.engines.vllm.fold import EventFold
 from headrace.worker.engines.vllm.library import VllmLibrary
@@ -45,6 +45,7 @@ class VllmEngine:
         self._began_at = began_at
         self._planner = JobPlanner(library)
         self._life = EngineLife(name, KIND)
+        self._waiting_tokens = 0
 
     @property
     def slots(self) -> int:
@@ -87,6 +88,8 @@ class VllmEngine:
             finished_tokens=continuation.finished_tokens,
         )
         run = await self._begin(job, plan) if plan.requests else None
+        waiting = sum(request.prompt.token_count for request in plan.requests)
+        self._waiting_tokens += waiting
         try:
             yield [GenerationStarted(job.worker_id, plan.input_tokens)]
             if echoes := fold.begin():
@@ -98,13 +101,27 @@ class VllmEngine:
                 yield fold.read(number, step)
             async with aclosing(run.outputs()) as outputs:
                 async for number, output in outputs:
+                    if waiting:
+                        self._waiting_tokens -= waiting
+                        waiting = 0
                     if events := fold.read(number, output):
                         yield events
         finally:
+            self._waiting_tokens -= waiting
             if run is not None and not fold.is_finished:
                 await run.abort()
             elif run is not None:
                 run.end()
+
+    def can_continue(self, request: ChatCompletionRequest) -> bool:
+        """Tell whether a job goes on: by replay, which a search has no use for."""
+        return self._library.can_replay and request.generation_parameters.beam_search is None
+
+    def load(self) -> EngineLoad:
+        """Return how full the engine is: by its own last step, and what it was given and has not answered yet."""
+        total = self._library.kv_tokens_total
+        used = round(self._library.kv_usage * total)
+        return EngineLoad(kv_tokens_total=total, kv_tokens_used=used, waiting_tokens=self._waiting_tokens)
 
     async def wait_dead(self) -> None:
         """Return when the engine's process has died."""
@@ -123,7 +140,7 @@ class VllmEngine:
         return continue_plan(plan, told, speller=self._library.prompts, can_replay=self._library.can_replay)
 
     async def _begin(self, job: EngineJob, plan: JobPlan) -> "SampleRun | SearchRun":
-        priority = engine_priority(job.priority)
+        priority = engine_priority(job.priority, job.lane)
         if job.request.generation_parameters.beam_search is not None:
             return await begin_search(self._library, self._life, job, plan)
         run = SampleRun(

@@ -38,6 +38,7 @@ from headrace.worker.engines.vllm.environment import choose_fork
 from headrace.worker.engines.vllm.fold import StepOutput
 from headrace.worker.engines.vllm.grammar.constraint import Constraint
 from headrace.worker.engines.vllm.interrupt import interruptible_start
+from headrace.worker.engines.vllm.load import LoadGauge
 from headrace.worker.engines.vllm.options import Machine
 from headrace.worker.engines.vllm.pooling.dimensions import EmbeddingDimensions
 from headrace.worker.engines.vllm.prompt.renderer import INLINE_CHARACTERS, PromptRenderer, RenderedPrompt
@@ -128,6 +129,7 @@ class VllmLibrary:
             if isinstance(error, EngineSetupError) or not isinstance(error, Exception):
                 raise
             raise EngineSetupError(f"vLLM could not make an engine: {error}") from error
+        self._load = LoadGauge(self._llm)
         self._can_replay = bool(config.model_config.logits_processors)
         self._max_model_tokens = int(self._llm.model_config.max_model_len)
         self._defaults: dict[str, Any] = dict(self._llm.model_config.get_diff_sampling_param())
@@ -163,6 +165,16 @@ class VllmLibrary:
     def can_replay(self) -> bool:
         """Whether the engine can be forced to say what is known of an answer."""
         return self._can_replay
+
+    @property
+    def kv_tokens_total(self) -> int:
+        """Tokens that the KV cache holds."""
+        return self._load.total_tokens
+
+    @property
+    def kv_usage(self) -> float:
+        """The share of the KV cache that is in use, as the engine last told."""
+        return self._load.usage
 
     def write_constraint(self, constraint: Constraint) -> Any:
         """Return a constraint as an argument of `SamplingParams`."""

@@ -5,10 +5,27 @@ from pathlib import Path
 
 from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import Engine, EngineSetupError
+from headrace.worker.engines.memory import MachineMemory
 from headrace.worker.engines.vllm.adapters import read_adapters
 from headrace.worker.engines.vllm.environment import prepare_environment
 from headrace.worker.engines.vllm.options import engine_arguments
 from headrace.worker.engines.vllm.quiet import drop_expected_warnings, quiet_levels
+
+
+def find_memory(*, cpu_threads: int) -> MachineMemory:
+    """Return what memory there is for models on vLLM.
+
+    Raises:
+        EngineSetupError: vLLM is not installed.
+    """
+    prepare_environment(cpu_threads=cpu_threads)
+    quiet_levels()
+    try:
+        # It imports vLLM, which reads the environment when it is imported.
+        from headrace.worker.engines.vllm.memory import measure_memory
+    except ImportError as error:
+        raise EngineSetupError(f"the vLLM engine is installed but does not load: {error}; run `just engine`") from error
+    return measure_memory()
 
 
 def make_vllm_engine(model: ModelSettings, *, name: str, weights: Path, cpu_threads: int) -> Engine:

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta, Struct, field
 
 from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.names import Lane
 from headrace.schema.request import GenerationParameters, OutputFlags
 from headrace.schema.task import MAX_PRIORITY
 from headrace.worker.engines.extensions import FIELD
@@ -135,6 +136,6 @@ def effective_max_tokens(parameters: GenerationParameters, defaults: dict[str, A
     return budget
 
 
-def engine_priority(priority: int) -> int:
-    """Return vLLM's priority, where the lower goes first."""
-    return MAX_PRIORITY - priority
+def engine_priority(priority: int, lane: Lane = "online") -> int:
+    """Return vLLM's priority, where the lower goes first, and the batch lane after every online one."""
+    return MAX_PRIORITY - priority + (MAX_PRIORITY + 1 if lane == "batch" else 0)

@@ -53,7 +53,7 @@ async def _open(library: VllmLibrary, life: EngineLife, job: EngineJob, request:
     steps = VllmSteps(
         request.prompt,
         request_id,
-        submit=partial(library.submit, priority=engine_priority(job.priority), model=job.request.model),
+        submit=partial(library.submit, priority=engine_priority(job.priority, job.lane), model=job.request.model),
         read=life.read,
         abort=library.abort_all,
         queues=life.queues,

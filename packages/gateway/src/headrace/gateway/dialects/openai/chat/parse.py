@@ -15,6 +15,7 @@ from headrace.gateway.dialects.openai.chat.tools import forces_a_function
 from headrace.gateway.dialects.openai.chat.wire import ADVICE, IGNORED_FIELDS, UNSUPPORTED_FIELDS, ChatCompletionBody
 from headrace.gateway.dialects.openai.extras import to_priority
 from headrace.gateway.dialects.openai.fields import refuse_unsupported
+from headrace.gateway.dialects.openai.tiers import to_lane
 from headrace.gateway.strict import StrictReader, decode_object
 from headrace.schema.checks import check_request
 
@@ -46,6 +47,7 @@ class OpenAIParser:
             ),
             stream=wire.stream is True,
             priority=to_priority(wire),
+            lane=to_lane(wire.service_tier),
         )
 
 

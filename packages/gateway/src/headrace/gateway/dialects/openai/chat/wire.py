@@ -24,7 +24,6 @@ IGNORED_FIELDS = frozenset(
         "prompt_cache_options",
         "prompt_cache_retention",
         "safety_identifier",
-        "service_tier",
         "session_id",
         "store",
         "stream_interval",
@@ -91,6 +90,7 @@ class ChatCompletionBody(VllmFields, frozen=True, kw_only=True):
     reasoning_effort: str | None = None
     response_format: ResponseFormatBody | None = None
     seed: Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)] | None = None
+    service_tier: str | None = None
     stop: StopText | Annotated[tuple[StopText, ...], Meta(max_length=MAX_STOP_SEQUENCES)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

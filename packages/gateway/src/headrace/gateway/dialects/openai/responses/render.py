@@ -13,6 +13,7 @@ from headrace.gateway.dialects.openai.responses.objects import ReasoningShown, R
 from headrace.gateway.dialects.openai.responses.output import SilentListener
 from headrace.gateway.dialects.openai.responses.stream import FrameWriter
 from headrace.gateway.dialects.openai.responses.wire import PlainText, ResponseBody
+from headrace.gateway.dialects.openai.tiers import shown_tier
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     Event,
@@ -46,6 +47,7 @@ def to_created(body: ResponseBody, request_id: str, *, created_at: float) -> Res
         prompt_cache_key=body.prompt_cache_key,
         reasoning=ReasoningShown(effort=reasoning.effort if reasoning else None),
         safety_identifier=body.safety_identifier,
+        service_tier=shown_tier(body.service_tier),
         store=body.is_kept,
         temperature=body.temperature,
         text=TextShown(

@@ -25,6 +25,7 @@ from headrace.gateway.dialects.openai.responses.render import ResponseRendering
 from headrace.gateway.dialects.openai.responses.shelf import Shelf
 from headrace.gateway.dialects.openai.responses.store import MemoryResponseStore, StoredResponse
 from headrace.gateway.dialects.openai.responses.wire import ResponseBody
+from headrace.gateway.dialects.openai.tiers import to_lane
 from headrace.gateway.headers import request_id_headers
 from headrace.schema.settings import GatewaySettings
 
@@ -58,7 +59,12 @@ class ResponsesDesk:
         items = await self.shelf.resolve(_items_of(body), tenant_id)
         request = to_request(body, history=history, items=items)
         rendering = ResponseRendering(http.scope["state"][REQUEST_ID_STATE], body=body)
-        parsed = ParsedCall(request=request, rendering=lambda _: rendering, stream=body.stream is True)
+        parsed = ParsedCall(
+            request=request,
+            rendering=lambda _: rendering,
+            stream=body.stream is True,
+            lane=to_lane(body.service_tier),
+        )
         call = self._desk.open_call(http, dialect=self._dialect, parsed=parsed)
         store = self.shelf.store if body.is_kept else None
         keeper = Keeper(store, history=history, items=items, response_id=rendering.created.id, tenant_id=tenant_id)

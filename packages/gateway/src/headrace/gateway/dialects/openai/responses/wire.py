@@ -18,7 +18,7 @@ Metadata = Annotated[
     dict[Annotated[str, Meta(max_length=64)], Annotated[str, Meta(max_length=512)]], Meta(max_length=16)
 ]
 
-IGNORED_FIELDS = frozenset({"max_tool_calls", "prompt_cache_options", "prompt_cache_retention", "service_tier"})
+IGNORED_FIELDS = frozenset({"max_tool_calls", "prompt_cache_options", "prompt_cache_retention"})
 """They change nothing in the answer, so whatever they say is fine."""
 
 UNSUPPORTED_FIELDS: dict[str, tuple[Any, ...]] = {
@@ -138,6 +138,7 @@ class ResponseBody(Struct, frozen=True, kw_only=True):
     prompt_cache_key: str | None = None
     reasoning: ReasoningConfig | None = None
     safety_identifier: str | None = None
+    service_tier: str | None = None
     store: bool | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None

@@ -1,6 +1,6 @@
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUntypedBaseClass=false
-"""The scheduler inside the engine's process, which applies the masks that requests bring.
+"""The scheduler inside the engine's process, which applies the masks that requests bring, and tells its load.
 
 vLLM masks tokens by a grammar that it keeps itself from a request's first token on. A beam's next token is a request of
 its own whose grammar has gone on elsewhere, so it brings the mask. It goes the way of vLLM's own masks, which every
@@ -17,6 +17,7 @@ from vllm.v1.core.sched.output import GrammarOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 
 from headrace.worker.engines.vllm.beam.masks import MASK_ARGUMENT, stack_masks
+from headrace.worker.engines.vllm.load import LoadReport
 
 
 class _MaskTable:
@@ -54,6 +55,7 @@ class MaskingScheduler(Scheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._table = _MaskTable()
+        self._report = LoadReport()
 
     def add_request(self, request: Any) -> None:
         """Take a request, and its mask if it has one."""
@@ -64,6 +66,10 @@ class MaskingScheduler(Scheduler):
         """Return the masks of this step."""
         output = super().get_grammar_bitmask(scheduler_output)
         return self._table.extend(output, scheduler_output.num_scheduled_tokens, self.requests)
+
+    def make_stats(self, *args: Any, **kwargs: Any) -> Any:
+        """Return vLLM's own statistics where they are on, else the load where that is worth telling."""
+        return super().make_stats(*args, **kwargs) or self._report.make(self)
 
 
 class MaskingAsyncScheduler(AsyncScheduler):
@@ -72,6 +78,7 @@ class MaskingAsyncScheduler(AsyncScheduler):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._table = _MaskTable()
+        self._report = LoadReport()
 
     def add_request(self, request: Any) -> None:
         """Take a request, and its mask if it has one."""
@@ -82,3 +89,7 @@ class MaskingAsyncScheduler(AsyncScheduler):
         """Return the masks of this step."""
         output = super().get_grammar_bitmask(scheduler_output)
         return self._table.extend(output, scheduler_output.num_scheduled_tokens, self.requests)
+
+    def make_stats(self, *args: Any, **kwargs: Any) -> Any:
+        """Return vLLM's own statistics where they are on, else the load where that is worth telling."""
+        return super().make_stats(*args, **kwargs) or self._report.make(self)

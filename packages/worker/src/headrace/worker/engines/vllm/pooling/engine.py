@@ -11,7 +11,7 @@ from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import Event, GenerationFinished, GenerationStarted, PromptEmbedded, Usage
 from headrace.schema.request import ChatCompletionRequest, EmbeddingParams
 from headrace.schema.task import MAX_PRIORITY
-from headrace.worker.engines.base import EngineDeadError, EngineJob
+from headrace.worker.engines.base import EngineDeadError, EngineJob, EngineLoad
 from headrace.worker.engines.extensions import read_extension
 from headrace.worker.engines.vllm.library import OutputQueue, VllmLibrary
 from headrace.worker.engines.vllm.life import EngineLife
@@ -102,6 +102,14 @@ class PoolingEngine:
                     param=f"prompts[{index}]",
                 )
 
+    def can_continue(self, request: ChatCompletionRequest) -> bool:  # noqa: ARG002 - the same text has the same vector
+        """Tell that every job goes on: there are no sequences, and embeddings are made again."""
+        return True
+
+    def load(self) -> EngineLoad:
+        """Return nothing: a prompt is in the engine for one step, and keeps no cache."""
+        return EngineLoad()
+
     async def wait_dead(self) -> None:
         """Return when the engine's process has died."""
         await self._life.wait_dead()
@@ -154,7 +162,7 @@ class _Run:
             self._prompts[index],
             dimensions=self._parameters.dimensions,
             request_id=f"{self._job.request_id}-{index}",
-            priority=engine_priority(self._job.priority),
+            priority=engine_priority(self._job.priority, self._job.lane),
             model=self._job.request.model,
         )
         self._submitted += 1

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.scheduler.progress import SequenceProgress, SequenceSeam
 from headrace.schema.events import SequenceDelta, TokenLogprob, ToolCallDelta
 from headrace.schema.merge import merge_deltas
+from headrace.schema.progress import SequenceProgress, SequenceSeam
 
 
 def make_step(token: int, text: str, reasoning: str, call: tuple[int, str] | None) -> SequenceDelta:

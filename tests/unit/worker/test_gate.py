@@ -1,0 +1,136 @@
+"""The gate as it is used: whatever comes and goes, no more than the slots run, and everything ends."""
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+
+from headrace.schema.names import Lane
+from headrace.worker.gate import EngineGate, Place
+
+
+def make_gate(slots: int, *, patience: float = 1000.0, hold_off: float = 0.0) -> EngineGate:
+    return EngineGate(slots, patience_seconds=patience, hold_off_seconds=hold_off)
+
+
+def arrive(gate: EngineGate, lane: Lane, *, priority: int = 5, may_pause: Callable[[], bool] = lambda: True) -> Place:
+    return gate.arrive(lane=lane, priority=priority, may_pause=may_pause)
+
+
+class Worker:
+    """Counts who runs."""
+
+    def __init__(self, gate: EngineGate, slots: int) -> None:
+        self.gate = gate
+        self.slots = slots
+        self.running: set[int] = set()
+        self.done: list[int] = []
+
+    async def run(self, number: int, lane: Lane, *, turns: int, priority: int) -> None:
+        place = arrive(self.gate, lane, priority=priority)
+        left = turns
+        try:
+            while left:
+                if not place.enter_at_once():
+                    await place.enter()
+                self.running.add(number)
+                assert len(self.running) <= self.slots
+                left = await self.take_turn(place, left)
+                self.running.discard(number)
+                if left:
+                    place.pause()
+        finally:
+            self.running.discard(number)
+            place.close()
+        self.done.append(number)
+
+    async def take_turn(self, place: Place, left: int) -> int:
+        wanted = asyncio.Event()
+        place.on_leave(wanted.set)
+        place.accept()
+        while left and not wanted.is_set():
+            await asyncio.sleep(0)
+            left -= 1
+            place.progress()
+        return left
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_everything_ends_and_no_more_than_the_slots_run(seed: int) -> None:
+    chance = random.Random(seed)  # noqa: S311 - not a secret
+    slots = chance.randint(1, 4)
+    worker = Worker(make_gate(slots, patience=chance.choice([0.0, 1000.0])), slots)
+    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+        tasks: list[asyncio.Task[None]] = []
+        for number in range(40):
+            lane: Lane = chance.choice(("online", "batch"))
+            work = worker.run(number, lane, turns=chance.randint(1, 9), priority=chance.randint(0, 9))
+            tasks.append(group.create_task(work))
+            for _ in range(chance.randint(0, 4)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.1:
+                worker.gate.set_open(value=False)
+            if chance.random() < 0.2:
+                tasks[chance.randrange(len(tasks))].cancel()
+        worker.gate.set_open(value=True)
+    assert worker.gate.running_count == worker.gate.accepted_count == 0
+    assert not worker.gate.occupied.is_set()
+    assert len(worker.done) + sum(task.cancelled() for task in tasks) == 40
+
+
+async def test_a_generation_that_can_not_go_on_is_left_alone() -> None:
+    gate = make_gate(1)
+    batch = arrive(gate, "batch", may_pause=lambda: False)
+    assert batch.enter_at_once()
+    batch.on_leave(lambda: pytest.fail("it was asked to leave"))
+    online = arrive(gate, "online")
+    assert not online.enter_at_once()
+    async with asyncio.TaskGroup() as group:
+        entering = group.create_task(online.enter())
+        await asyncio.sleep(0)
+        assert not entering.done()
+        batch.close()
+
+
+async def test_one_that_has_begun_makes_way_as_soon_as_it_can() -> None:
+    gate = make_gate(1)
+    batch, asked = arrive(gate, "batch"), asyncio.Event()
+    assert batch.enter_at_once()
+    online = arrive(gate, "online")
+    async with asyncio.TaskGroup() as group:
+        group.create_task(online.enter())
+        await asyncio.sleep(0)
+        batch.on_leave(asked.set)
+        assert asked.is_set()
+        batch.pause()
+
+
+async def test_a_closed_gate_lets_one_in_for_each_that_is_paused() -> None:
+    gate = make_gate(4)
+    batch = arrive(gate, "batch")
+    assert batch.enter_at_once()
+    batch.on_leave(batch.pause)
+    gate.set_open(value=False)
+    first, second = arrive(gate, "online"), arrive(gate, "online")
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+        group.create_task(first.enter())
+        entering = group.create_task(second.enter())
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert first.holds_place
+        assert not entering.done()
+        gate.set_open(value=True)
+
+
+async def test_batch_work_leaves_the_place_of_an_online_one_alone_for_a_moment() -> None:
+    gate = make_gate(1, hold_off=0.05)
+    online = arrive(gate, "online")
+    assert online.enter_at_once()
+    online.close()
+    batch, next_one = arrive(gate, "batch"), arrive(gate, "online")
+    assert not batch.enter_at_once()
+    assert next_one.enter_at_once()
+    next_one.close()
+    async with asyncio.timeout(5):
+        await batch.enter()
