@@ -6,6 +6,7 @@ way of the task into its queue is another one, which takes the history along and
 
 import asyncio
 import secrets
+from collections.abc import Sequence
 
 from msgspec import Struct, structs
 
