@@ -5,6 +5,7 @@ import struct
 from msgspec import structs
 
 from headrace.schema.control import (
+    AdoptGeneration,
     AttemptGranted,
     AttemptRefused,
     CancelGeneration,
@@ -206,4 +207,5 @@ CONTROLS: list[ControlMessage] = [
     AttemptRefused("gen_2", "3 workers were lost"),
     ResendReplies("gen_2", 2),
     ConfirmAttempt("gen_2", 1),
+    AdoptGeneration("gen_2", "gateway-2", 1700000600.5),
 ]

@@ -15,6 +15,7 @@ from msgspec import structs
 
 from headrace.schema.codec import CodecError, decode_request
 from headrace.schema.control import (
+    AdoptGeneration,
     AttemptGranted,
     AttemptRefused,
     CancelGeneration,
@@ -38,6 +39,7 @@ from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyWriter, WorkerTransport
 from headrace.transport.objects import PayloadError, PayloadStore
+from headrace.worker.adoptions import Adoptions
 from headrace.worker.engines.base import Engine, EngineDeadError, EngineJob
 from headrace.worker.engines.best_of import generate_best
 from headrace.worker.observer import GenerationRan, WorkerObserver
@@ -110,6 +112,7 @@ class Execution:
         self._runs: dict[str, _Run] = {}
         self._questions: dict[str, asyncio.Future[AttemptGranted | AttemptRefused]] = {}
         self._cancelled = Tombstones(clock)
+        self._adoptions = Adoptions(clock)
 
     async def execute(self, task: GenerationTask, *, redelivered: bool) -> None:
         """Run a task to its end. Returning means that it may be acknowledged.
@@ -125,7 +128,7 @@ class Execution:
             if task.request_id in self._cancelled:
                 run.outcome = ErrorCode.CANCELLED
             elif run.picked_up >= task.deadline:
-                writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=1)
+                writer = self._open_reply(task, attempt=1)
                 self._fail(run, writer, ErrorCode.DEADLINE_EXCEEDED, "the request waited past its deadline", "queue")
             elif (granted := await self._find_attempt(task, redelivered=redelivered or task.is_repeat)) is None:
                 run.outcome = "refused"
@@ -144,10 +147,16 @@ class Execution:
             self._report(run)
 
     async def _flush(self, task: GenerationTask) -> None:
-        """Wait until the last event has left: a task may only be acknowledged after that."""
+        """Wait until the last event has left: a task may only be acknowledged after that.
+
+        Nor may a retained one whose reader is gone, before another has taken it up: until then all of it is here only.
+        """
         try:
             async with asyncio.timeout(max(0.0, task.deadline - self._clock())):
                 await self._transport.flush()
+                if task.retained:
+                    await self._transport.wait_heard(task.request_id)
+                    await self._transport.flush()
         except TimeoutError:
             _log.warning("reply not delivered before the deadline", request_id=task.request_id)
 
@@ -163,7 +172,7 @@ class Execution:
         self._questions[task.request_id] = answer
         try:
             while self._clock() < task.deadline:
-                self._transport.send(task.reply_address, AttemptQuery(task.request_id, self._worker_id))
+                self._transport.send(self._adoptions.address_of(task), AttemptQuery(task.request_id, self._worker_id))
                 done, _ = await asyncio.wait({answer}, timeout=QUERY_AGAIN_SECONDS)
                 if done:
                     return self._read_answer(answer.result())
@@ -181,7 +190,7 @@ class Execution:
 
     async def _run_attempt(self, run: _Run, granted: AttemptGranted) -> None:
         task, run.attempt = run.task, granted.attempt
-        writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=granted.attempt)
+        writer = self._open_reply(task, attempt=granted.attempt)
         try:
             async with asyncio.timeout(task.deadline - self._clock()):
                 await self._stream(run, writer, granted.told)
@@ -196,6 +205,12 @@ class Execution:
             self._fail(run, writer, ErrorCode.INTERNAL_ERROR, "the engine failed unexpectedly")
         finally:
             writer.close()
+
+    def _open_reply(self, task: GenerationTask, *, attempt: int) -> ReplyWriter:
+        address = self._adoptions.address_of(task)
+        return self._transport.open_reply(
+            address, request_id=task.request_id, attempt=attempt, is_retained=task.retained
+        )
 
     async def _stream(self, run: _Run, writer: ReplyWriter, told: tuple[ToldSequence, ...]) -> None:
         task = run.task
@@ -287,17 +302,31 @@ class Execution:
                 self._transport.resend(request_id, attempt)
             case ConfirmAttempt(request_id=request_id, attempt=attempt):
                 self._confirm(request_id, attempt)
+            case AdoptGeneration():
+                self._note_adoption(message)
+
+    def _note_adoption(self, adoption: AdoptGeneration) -> None:
+        if not self._adoptions.note(adoption):
+            return
+        request_id, address = adoption.request_id, adoption.reply_address
+        self._transport.redirect(request_id, address)
+        if request_id in self._questions:
+            self._transport.send(address, AttemptQuery(request_id, self._worker_id))
 
     def _confirm(self, request_id: str, attempt: int) -> None:
         run = self._runs.get(request_id)
         if run is not None and run.attempt == attempt and run.stop_reason is None:
             statement = AttemptRunning(request_id, attempt, self._worker_id)
-            self._transport.send(run.task.reply_address, statement)
+            self._transport.send(self._adoptions.address_of(run.task), statement)
 
     def lose_readers(self, request_ids: Sequence[str]) -> None:
-        """Stop what nobody reads any more."""
+        """Stop what nobody reads any more, but for what is retained: somebody may take that up."""
         for request_id in request_ids:
-            self._stop(request_id, "unread")
+            run = self._runs.get(request_id)
+            if run is not None and run.task.retained:
+                _log.warning("generation runs on unread", request_id=request_id)
+            else:
+                self._stop(request_id, "unread")
 
     def hand_back(self, request_ids: Sequence[str]) -> None:
         """End what still runs, because this worker goes: another one goes on with it."""

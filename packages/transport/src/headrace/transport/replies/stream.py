@@ -20,6 +20,7 @@ class ReplyStream:
         reply_address: where its chunks go.
         request_id: the request.
         attempt: which try.
+        is_retained: it is held while nobody reads its address, and not given up.
         must_retell: the next chunk tells the attempt from its start.
     """
 
@@ -30,6 +31,7 @@ class ReplyStream:
         "_pending",
         "_told",
         "attempt",
+        "is_retained",
         "must_retell",
         "reply_address",
         "request_id",
@@ -41,12 +43,14 @@ class ReplyStream:
         *,
         request_id: str,
         attempt: int,
+        is_retained: bool = False,
         on_write: "Callable[[ReplyStream], None]",
         on_close: "Callable[[ReplyStream], None]",
     ) -> None:
         self.reply_address = reply_address
         self.request_id = request_id
         self.attempt = attempt
+        self.is_retained = is_retained
         self.must_retell = False
         self._on_write = on_write
         self._on_close = on_close
