@@ -225,10 +225,10 @@ def test_tools() -> None:
         ({"type": "auto"}, ToolChoice()),
         ({"type": "auto", "disable_parallel_tool_use": True}, ToolChoice(parallel=False)),
         ({"type": "any", "disable_parallel_tool_use": False}, ToolChoice(mode="required")),
-        ({"type": "tool", "name": "weather"}, ToolChoice(mode="required", names=("weather",))),
+        ({"type": "tool", "name": "weather"}, ToolChoice(mode="required", names=("weather",), parallel=False)),
         (
-            {"type": "tool", "name": "weather", "disable_parallel_tool_use": True},
-            ToolChoice(mode="required", names=("weather",), parallel=False),
+            {"type": "tool", "name": "weather", "disable_parallel_tool_use": False},
+            ToolChoice(mode="required", names=("weather",)),
         ),
         ({"type": "none"}, ToolChoice(mode="none")),
     ],

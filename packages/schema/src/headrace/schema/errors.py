@@ -32,6 +32,7 @@ class ErrorCode(StrEnum):
     CANCELLED = "cancelled"
     DEADLINE_EXCEEDED = "deadline_exceeded"
     BROKER_UNAVAILABLE = "broker_unavailable"
+    ACCOUNTS_UNAVAILABLE = "accounts_unavailable"
     WORKER_LOST = "worker_lost"
     ENGINE_DEAD = "engine_dead"
     ENGINE_ERROR = "engine_error"
@@ -72,6 +73,7 @@ ERROR_TABLE: dict[ErrorCode, ErrorAnswer] = {
     ErrorCode.CANCELLED: ErrorAnswer(499, retryable=False, log_level="info"),
     ErrorCode.DEADLINE_EXCEEDED: ErrorAnswer(504, retryable=True, log_level="warning"),
     ErrorCode.BROKER_UNAVAILABLE: ErrorAnswer(503, retryable=True, log_level="error"),
+    ErrorCode.ACCOUNTS_UNAVAILABLE: ErrorAnswer(503, retryable=True, log_level="error"),
     ErrorCode.WORKER_LOST: ErrorAnswer(503, retryable=True, log_level="error"),
     ErrorCode.ENGINE_DEAD: ErrorAnswer(503, retryable=True, log_level="error"),
     ErrorCode.ENGINE_ERROR: ErrorAnswer(500, retryable=True, log_level="error"),

@@ -1,5 +1,6 @@
 """The settings: what they are, what they mean, and how they are read without touching a file or the environment."""
 
+from headrace.schema.settings.accounts import AccountsSettings
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.load import ConfigSource, SettingsError, load_settings
 from headrace.schema.settings.local import LogSettings, StorageSettings
@@ -11,6 +12,7 @@ from headrace.schema.settings.values import Secret
 from headrace.schema.settings.worker import EngineSettings, WorkerSettings
 
 __all__ = [
+    "AccountsSettings",
     "BrokerSettings",
     "ConfigSource",
     "EngineSettings",

@@ -135,8 +135,8 @@ class _Loader:
                     f"{source.line_of(path)}: {path} is a secret and may not be in the file; "
                     f"set {variable}, or {variable}{FILE_SUFFIX} to the name of a file that holds it"
                 )
-            elif key == "url" and isinstance(value, str) and re.search(r"//[^/@]*:[^/@]+@", value):
-                variable = variable_name(f"{section}.password")
+            elif key.endswith("url") and isinstance(value, str) and re.search(r"//[^/@]*:[^/@]+@", value):
+                variable = variable_name(f"{section}.{key.removesuffix('url')}password")
                 self.problems.append(
                     f"{source.line_of(path)}: {path} holds a password and may not be in the file; set {variable}"
                 )

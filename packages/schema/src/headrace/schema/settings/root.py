@@ -6,6 +6,7 @@ holds the two together. A section is a Struct; a section whose tables have names
 
 from msgspec import Struct, field
 
+from headrace.schema.settings.accounts import AccountsSettings
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.models import ModelSettings, demo_models
@@ -18,6 +19,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     """All settings of one process."""
 
     gateway: GatewaySettings = GatewaySettings()
+    accounts: AccountsSettings = AccountsSettings()
     broker: BrokerSettings = BrokerSettings()
     redis: RedisSettings = RedisSettings()
     objects: ObjectSettings = ObjectSettings()

@@ -42,7 +42,8 @@ def to_tool_choice(choice: ToolChoiceParam | None) -> ToolChoice:
         case AnyToolChoice():
             return ToolChoice(mode="required", parallel=not choice.disable_parallel_tool_use)
         case NamedToolChoice():
-            parallel = not choice.disable_parallel_tool_use
+            # One call of it is what is meant, unless more are asked for: a small model would not stop by itself.
+            parallel = choice.disable_parallel_tool_use is False
             return ToolChoice(mode="required", names=(choice.name,), parallel=parallel)
         case NoToolChoice():
             return ToolChoice(mode="none")

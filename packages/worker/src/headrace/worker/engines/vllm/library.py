@@ -33,6 +33,7 @@ from headrace.worker.engines.vllm.beam.opening import BeamTask, open_search
 from headrace.worker.engines.vllm.beam.parts import BeamParts
 from headrace.worker.engines.vllm.beam.runner import BeamRun, StepEngine
 from headrace.worker.engines.vllm.children import guard_children
+from headrace.worker.engines.vllm.continuing.names import REPLAY_PROCESSOR, REPLAY_PROCESSOR_OF_ROWS
 from headrace.worker.engines.vllm.environment import choose_fork
 from headrace.worker.engines.vllm.fold import StepOutput
 from headrace.worker.engines.vllm.grammar.constraint import Constraint
@@ -109,6 +110,7 @@ class VllmLibrary:
         try:
             config = AsyncEngineArgs(**arguments).create_engine_config()
             _choose_scheduler(config)
+            _install_replay(config)
             if machine.is_cpu:
                 choose_fork()
             _warn_of_threads()
@@ -126,7 +128,7 @@ class VllmLibrary:
             if isinstance(error, EngineSetupError) or not isinstance(error, Exception):
                 raise
             raise EngineSetupError(f"vLLM could not make an engine: {error}") from error
-        self._can_replay = bool(arguments.get("logits_processors"))
+        self._can_replay = bool(config.model_config.logits_processors)
         self._max_model_tokens = int(self._llm.model_config.max_model_len)
         self._defaults: dict[str, Any] = dict(self._llm.model_config.get_diff_sampling_param())
         self._prompts = PromptRenderer(self._llm.renderer, self._llm.model_config)
@@ -336,6 +338,17 @@ def _choose_scheduler(config: Any) -> None:
     if scheduling.scheduler_cls is None and config.model_config.runner_type == "generate":
         kind = "MaskingAsyncScheduler" if scheduling.async_scheduling else "MaskingScheduler"
         scheduling.scheduler_cls = f"headrace.worker.engines.vllm.beam.scheduler.{kind}"
+
+
+def _install_replay(config: Any) -> None:
+    # What another worker told of an answer can be told again. vLLM's two model runners have an interface each; that of
+    # the first can't be had beside a draft model.
+    if config.model_config.runner_type != "generate":
+        return
+    if config.use_v2_model_runner:
+        config.model_config.logits_processors = [REPLAY_PROCESSOR_OF_ROWS]
+    elif config.speculative_config is None:
+        config.model_config.logits_processors = [REPLAY_PROCESSOR]
 
 
 def _warn_of_threads() -> None:

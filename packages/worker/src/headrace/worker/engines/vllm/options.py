@@ -11,7 +11,6 @@ from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import EngineSetupError
 from headrace.worker.engines.vllm.adapters import Adapter, adapter_arguments
 from headrace.worker.engines.vllm.beam.plan import MAX_CANDIDATES
-from headrace.worker.engines.vllm.continuing.names import REPLAY_PROCESSOR
 
 CPU_KV_CACHE_BYTES = 512 * 1024 * 1024
 CPU_BLOCK_TOKENS = 32
@@ -77,9 +76,6 @@ def engine_arguments(
         # others with it; this one has every kind of constraint that we write.
         arguments["structured_outputs_config"] = {"backend": "xgrammar"}
     if machine.is_cpu:
-        if model.task == "generate":
-            # What another worker told of an answer can be told again; see the module.
-            arguments["logits_processors"] = [REPLAY_PROCESSOR]
         # Compiled without triton, vLLM on a CPU gave unrelated text at temperature 0.
         arguments["enforce_eager"] = True
         arguments["kv_cache_memory_bytes"] = CPU_KV_CACHE_BYTES

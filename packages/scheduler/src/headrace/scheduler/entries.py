@@ -1,0 +1,122 @@
+"""The requests in flight: every one that was accepted is in this table until its terminal event is in its mailbox."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from headrace.scheduler.confirmation import Confirmation
+from headrace.scheduler.mailbox import Mailbox
+from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
+from headrace.scheduler.waiting import Ticket, WaitingLines
+from headrace.schema.control import CancelGeneration
+from headrace.schema.errors import ErrorCode
+from headrace.schema.payload import PayloadRef
+from headrace.transport.base import SchedulerTransport
+
+
+class Entry(Struct):
+    """A request in flight."""
+
+    mailbox: Mailbox
+    deadline: float
+    submitted_at: float
+    timer: asyncio.TimerHandle
+    ticket: Ticket | None
+    gap_timer: asyncio.TimerHandle | None = None
+    confirmation: Confirmation | None = None
+    payload: PayloadRef | None = None
+
+    def end_timers(self) -> None:
+        """Let nothing more happen to it by itself."""
+        self.timer.cancel()
+        if self.gap_timer is not None:
+            self.gap_timer.cancel()
+        if self.confirmation is not None:
+            self.confirmation.cancel()
+
+
+class Entries:
+    """The table, and every way out of it. Bounded by what the scheduler accepts.
+
+    Args:
+        transport: tells workers what nobody waits for any more.
+        waiting: the lines that a request leaves when it ends.
+        discard_payload: removes what a request has in the object store.
+        observers: who gets the facts.
+        clock: Unix seconds.
+    """
+
+    def __init__(
+        self,
+        transport: SchedulerTransport,
+        *,
+        waiting: WaitingLines,
+        discard_payload: Callable[[PayloadRef | None], None],
+        observers: Sequence[SchedulerObserver],
+        clock: Callable[[], float],
+    ) -> None:
+        self._transport = transport
+        self._waiting = waiting
+        self._discard_payload = discard_payload
+        self._observers = observers
+        self._clock = clock
+        self._entries: dict[str, Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._entries
+
+    def get(self, request_id: str) -> Entry | None:
+        """Return a request in flight."""
+        return self._entries.get(request_id)
+
+    def all(self) -> Sequence[Entry]:
+        """Return all of them as they are now; any may leave meanwhile."""
+        return list(self._entries.values())
+
+    def add(self, entry: Entry) -> None:
+        """Take a request in."""
+        self._entries[entry.mailbox.request_id] = entry
+        for observer in self._observers:
+            observer.generation_accepted(entry.mailbox.model)
+
+    def end_wait(self, entry: Entry) -> None:
+        """Let a request leave its line, if it still stands there: a worker has it, or it has ended."""
+        if entry.ticket is not None:
+            self._waiting.leave(entry.ticket)
+            entry.ticket = None
+
+    def end_early(self, entry: Entry, code: ErrorCode, message: str) -> None:
+        """Fail a request, and abort it wherever it is."""
+        entry.mailbox.fail(code, message)
+        self.send_cancel(entry)
+        self.retire(entry)
+
+    def send_cancel(self, entry: Entry) -> None:
+        """Abort a request at the worker that runs it, or at all of its model while none is known."""
+        mailbox = entry.mailbox
+        message = CancelGeneration(mailbox.request_id, entry.deadline)
+        self._transport.send_control(message, model=mailbox.model, worker_id=mailbox.worker_id)
+
+    def retire(self, entry: Entry) -> None:
+        """Let a request go whose terminal event is in its mailbox."""
+        mailbox = entry.mailbox
+        if self._entries.pop(mailbox.request_id, None) is None:
+            return
+        entry.end_timers()
+        self._transport.withdraw_task(mailbox.request_id)
+        self._discard_payload(entry.payload)
+        self.end_wait(entry)
+        fact = GenerationEnded(
+            request_id=mailbox.request_id,
+            model=mailbox.model,
+            outcome="finished" if mailbox.failure is None else mailbox.failure.code,
+            attempts=mailbox.attempt,
+            seconds=self._clock() - entry.submitted_at,
+            usage=mailbox.usage,
+        )
+        for observer in self._observers:
+            observer.generation_ended(fact)
