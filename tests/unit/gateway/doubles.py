@@ -9,7 +9,7 @@ from litestar import Litestar
 
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
-from headrace.scheduler.base import GenerationRecord, Submission
+from headrace.scheduler.base import Adoption, GenerationRecord, Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import (
@@ -102,6 +102,7 @@ class ScriptedSource(Recorder):
         self.refusal: HeadraceError | None = None
         self.submissions: list[Submission] = []
         self.generations: list[ScriptedGeneration] = []
+        self.adoptions: list[Adoption] = []
         self.running: set[str] = set()
 
     async def submit(self, submission: Submission) -> ScriptedGeneration:
@@ -112,6 +113,10 @@ class ScriptedSource(Recorder):
         self.generations.append(generation)
         self.changed()
         return generation
+
+    async def adopt(self, adoption: Adoption) -> ScriptedGeneration:
+        self.adoptions.append(adoption)
+        return await self.submit(adoption.submission)
 
     def cancel(self, request_id: str) -> bool:
         return request_id in self.running

@@ -69,6 +69,7 @@ class Publisher:
             priority=self._settings.default_priority if submission.priority is None else submission.priority,
             request=request,
             deployment="" if deployment == request.model else deployment,
+            retained=submission.retained,
         )
         return task if self._large is None else await self._large.move(task)
 

@@ -4,8 +4,9 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from headrace.scheduler.adopting import Announcements, seed_mailbox
 from headrace.scheduler.attempts import Attempts
-from headrace.scheduler.base import Submission
+from headrace.scheduler.base import Adoption, Submission
 from headrace.scheduler.entries import Entries, Entry
 from headrace.scheduler.gaps import GAP_SECONDS, Gaps
 from headrace.scheduler.generation import MailboxGeneration
@@ -65,6 +66,7 @@ class Scheduler:
         )
         self._attempts = Attempts(self._entries, transport, max_attempts=settings.max_attempts, observers=observers)
         self._gaps = Gaps(self._entries, transport, seconds=gap_seconds)
+        self._announcements = Announcements(self._entries, transport)
         self._is_closing = False
 
     @property
@@ -83,17 +85,10 @@ class Scheduler:
 
     async def submit(self, submission: Submission) -> MailboxGeneration:
         """Accept a request and publish its task; see `GenerationSource`."""
-        request = submission.request
-        if self._is_closing:
-            raise HeadraceError(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
-        deployment = self._models.get(request.model)
-        if deployment is None:
-            raise HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model {request.model!r} does not exist", param="model")
-        check_request(request)
+        deployment = self._find_deployment(submission)
+        check_request(submission.request)
         if len(self._entries) >= self._settings.max_in_flight:
             raise HeadraceError(ErrorCode.OVERLOADED, "this gateway holds as many requests as it may; try again soon")
-        if submission.request_id in self._entries:
-            raise HeadraceError(ErrorCode.CONFLICT, "a request with this id is running")
         task = await self._publisher.make_task(submission, deployment=deployment)
         try:
             return self._open(task)
@@ -101,12 +96,33 @@ class Scheduler:
             self._publisher.discard_payload(task.payload)
             raise
 
+    async def adopt(self, adoption: Adoption) -> MailboxGeneration:
+        """Go on with a generation that another gateway began; see `GenerationSource`."""
+        mailbox = seed_mailbox(adoption, model=self._find_deployment(adoption.submission))
+        seconds = adoption.deadline - self._clock() + DEADLINE_GRACE_SECONDS
+        timer = asyncio.get_running_loop().call_later(seconds, self._expire, mailbox.request_id)
+        entry = Entry(mailbox, adoption.deadline, adoption.submitted_at, timer, ticket=None)
+        self._entries.add(entry)
+        self._announcements.begin(entry)
+        return MailboxGeneration(mailbox, self.cancel)
+
+    def _find_deployment(self, submission: Submission) -> str:
+        if self._is_closing:
+            raise HeadraceError(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
+        if submission.request_id in self._entries:
+            raise HeadraceError(ErrorCode.CONFLICT, "a request with this id is running")
+        model = submission.request.model
+        if (deployment := self._models.get(model)) is None:
+            raise HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model {model!r} does not exist", param="model")
+        return deployment
+
     def _open(self, task: GenerationTask) -> MailboxGeneration:
         mailbox = Mailbox(
             task.request_id,
             model=task.deployment or task.request.model,
-            shows_token_ids=task.request.output.token_ids,
-            shows_reasoning=task.request.output.reasoning,
+            # With the tokens another gateway can go on; what its readers did not ask for is taken away later.
+            shows_token_ids=task.request.output.token_ids or task.retained,
+            shows_reasoning=task.request.output.reasoning or task.retained,
         )
         self._publisher.publish(task)
         loop = asyncio.get_running_loop()
@@ -196,5 +212,6 @@ class Scheduler:
     async def close(self) -> None:
         """Refuse new requests, cancel those still running, and close the transport."""
         self.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
+        self._announcements.close()
         await self._transport.close()
         await self._publisher.close()
