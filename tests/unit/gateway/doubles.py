@@ -9,6 +9,7 @@ from litestar import Litestar
 
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
+from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.scheduler.base import Adoption, GenerationRecord, Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.errors import HeadraceError
@@ -104,6 +105,7 @@ class ScriptedSource(Recorder):
         self.generations: list[ScriptedGeneration] = []
         self.adoptions: list[Adoption] = []
         self.running: set[str] = set()
+        self.cancelled: list[str] = []
 
     async def submit(self, submission: Submission) -> ScriptedGeneration:
         self.submissions.append(submission)
@@ -119,6 +121,7 @@ class ScriptedSource(Recorder):
         return await self.submit(adoption.submission)
 
     def cancel(self, request_id: str) -> bool:
+        self.cancelled.append(request_id)
         return request_id in self.running
 
     async def check(self) -> None:
@@ -131,6 +134,7 @@ def make_app(
     settings: GatewaySettings | None = None,
     checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     draining: Draining | None = None,
+    retained: RetainedGenerations | None = None,
 ) -> Litestar:
     return create_app(
         GatewayParts(
@@ -141,6 +145,7 @@ def make_app(
             checks=checks or {},
             max_timeout_seconds=100.0,
             draining=draining or Draining(),
+            retained=retained,
         )
     )
 

@@ -10,7 +10,14 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from headrace.gateway.headers import PRIORITY_HEADER, REQUEST_ID_HEADER, TIMEOUT_HEADER
+from headrace.gateway.headers import (
+    IDEMPOTENCY_HEADER,
+    PRIORITY_HEADER,
+    REQUEST_ID_HEADER,
+    RETAIN_HEADER,
+    TIMEOUT_HEADER,
+)
+from headrace.gateway.retained.wish import MAX_KEY_LENGTH
 from headrace.schema.errors import ERROR_TABLE
 from headrace.schema.task import MAX_PRIORITY
 
@@ -30,6 +37,18 @@ _CALL_HEADERS: tuple[Schema, ...] = (
         "in": "header",
         "description": "The higher the sooner.",
         "schema": {"type": "integer", "minimum": 0, "maximum": MAX_PRIORITY},
+    },
+    {
+        "name": RETAIN_HEADER,
+        "in": "header",
+        "description": "Whether the generation goes on without its call, and can be taken up again.",
+        "schema": {"type": "boolean"},
+    },
+    {
+        "name": IDEMPOTENCY_HEADER,
+        "in": "header",
+        "description": "A call that is sent again with the same key is run once.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
     },
 )
 _REQUEST_ID = {REQUEST_ID_HEADER: {"description": "The id of the generation.", "schema": {"type": "string"}}}
@@ -66,6 +85,17 @@ def describe_generation(
         "requestBody": {"required": True, "content": {_JSON: {"schema": body}}},
         "responses": {"200": answer, **errors},
     }
+
+
+def describe_retained(state: Schema, frame: Schema, errors: Mapping[str, Schema]) -> Schema:
+    """Return a call that finds a generation again."""
+    answer: Schema = {
+        "description": "The generation as it stands, or for a client that accepts them the data of each frame.",
+        "headers": _REQUEST_ID,
+        "content": {_JSON: {"schema": state}, "text/event-stream": {"schema": frame}},
+    }
+    nothing: Schema = {"description": "The generation has ended, and the client has all of it."}
+    return {"operationId": "showGeneration", "responses": {"200": answer, "204": nothing, **errors}}
 
 
 def describe_read(operation_id: str, schema: Schema, errors: Mapping[str, Schema]) -> Schema:

@@ -10,16 +10,15 @@ from collections.abc import Mapping
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from headrace.gateway.call import Call
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.failure import CallFailedError, Failure, failure_of_error
-from headrace.gateway.headers import request_id_headers
 from headrace.gateway.reading import ClientLeftError, watch_client
 from headrace.gateway.unexpected import report_unexpected
-from headrace.scheduler.base import Generation, GenerationSource
+from headrace.scheduler.base import Generation
 from headrace.schema.errors import HeadraceError
 
 
-async def submit(call: Call, source: GenerationSource) -> Generation:
+async def submit(call: Call, source: Submits) -> Generation:
     """Submit a call.
 
     Raises:
@@ -50,10 +49,9 @@ class GenerationResponse(ASGIResponse):
     """
 
     def __init__(
-        self, call: Call, source: GenerationSource, *, media_type: str, headers: Mapping[str, str] | None = None
+        self, call: Call, source: Submits, *, media_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        request_id = call.order.submission.request_id
-        super().__init__(media_type=media_type, headers={**request_id_headers(request_id), **(headers or {})})
+        super().__init__(media_type=media_type, headers={**call.headers, **(headers or {})})
         self.call = call
         self.failure: Failure | None = None
         self._source = source

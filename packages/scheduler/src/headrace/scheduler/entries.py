@@ -109,11 +109,21 @@ class Entries:
         entry.end_timers()
         self._transport.withdraw_task(mailbox.request_id)
         self._discard_payload(entry.payload)
+        self._leave(entry, outcome="finished" if mailbox.failure is None else mailbox.failure.code)
+
+    def forget(self, entry: Entry) -> None:
+        """Let a request go that another gateway goes on with; what it has in the object store is still needed."""
+        del self._entries[entry.mailbox.request_id]
+        entry.end_timers()
+        self._leave(entry, outcome="handed_over")
+
+    def _leave(self, entry: Entry, *, outcome: str) -> None:
+        mailbox = entry.mailbox
         self.end_wait(entry)
         fact = GenerationEnded(
             request_id=mailbox.request_id,
             model=mailbox.model,
-            outcome="finished" if mailbox.failure is None else mailbox.failure.code,
+            outcome=outcome,
             attempts=mailbox.attempt,
             seconds=self._clock() - entry.submitted_at,
             usage=mailbox.usage,

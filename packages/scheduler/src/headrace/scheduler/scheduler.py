@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from headrace.scheduler.adopting import Announcements, seed_mailbox
 from headrace.scheduler.attempts import Attempts
-from headrace.scheduler.base import Adoption, Submission
+from headrace.scheduler.base import OWN_ROUTE, Adoption, Submission
 from headrace.scheduler.entries import Entries, Entry
 from headrace.scheduler.gaps import GAP_SECONDS, Gaps
 from headrace.scheduler.generation import MailboxGeneration
@@ -98,6 +98,9 @@ class Scheduler:
 
     async def adopt(self, adoption: Adoption) -> MailboxGeneration:
         """Go on with a generation that another gateway began; see `GenerationSource`."""
+        if adoption.record.route != OWN_ROUTE:
+            message = "the gateway that had this answered by a provider was lost; send the request again"
+            raise HeadraceError(ErrorCode.PROVIDER_UNAVAILABLE, message)
         mailbox = seed_mailbox(adoption, model=self._find_deployment(adoption.submission))
         seconds = adoption.deadline - self._clock() + DEADLINE_GRACE_SECONDS
         timer = asyncio.get_running_loop().call_later(seconds, self._expire, mailbox.request_id)
@@ -198,6 +201,12 @@ class Scheduler:
             return False
         self._entries.end_early(entry, ErrorCode.CANCELLED, "the request was cancelled")
         return True
+
+    def let_go(self, request_ids: Sequence[str]) -> None:
+        """Forget generations that other gateways go on with: they are not cancelled."""
+        for request_id in request_ids:
+            if (entry := self._entries.get(request_id)) is not None:
+                self._entries.forget(entry)
 
     def _expire(self, request_id: str) -> None:
         if (entry := self._entries.get(request_id)) is not None:

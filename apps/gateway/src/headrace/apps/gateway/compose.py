@@ -16,7 +16,9 @@ from prometheus_client import CollectorRegistry
 from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, stop_server
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
+from headrace.gateway.journal import Journal
 from headrace.gateway.metrics import GatewayMetrics
+from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.metrics import SchedulerMetrics
 from headrace.scheduler.scheduler import Scheduler
@@ -25,7 +27,8 @@ from headrace.schema.settings import Settings, SettingsError, served_names
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.objects import open_payloads
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport
-from headrace.transport.redis import RedisProbe, RedisRelay
+from headrace.transport.redis import RedisProbe, RedisRelay, RedisRetentionStore
+from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits, RetentionStore
 
 _log = structlog.get_logger("headrace.gateway")
 
@@ -40,6 +43,7 @@ class Gateway:
     draining: Draining
     registry: CollectorRegistry
     redis: RedisProbe | None
+    retained: RetainedGenerations | None
 
 
 def connect_broker(settings: Settings) -> SchedulerTransport:
@@ -79,6 +83,8 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         observers=[SchedulerMetrics(registry)],
         large=_open_large(settings),
     )
+    metrics = GatewayMetrics(registry)
+    retained = _retain(settings, scheduler, metrics)
     draining = Draining()
     checks = {"broker": scheduler.check}
     redis = _connect_redis(settings)
@@ -91,8 +97,9 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         version=version("headrace-gateway"),
         checks=checks,
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,
-        metrics=GatewayMetrics(registry),
+        metrics=metrics,
         draining=draining,
+        retained=retained,
     )
     return Gateway(
         settings=settings,
@@ -101,7 +108,36 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
         draining=draining,
         registry=registry,
         redis=redis,
+        retained=retained,
     )
+
+
+def _retain(settings: Settings, scheduler: Scheduler, metrics: GatewayMetrics) -> RetainedGenerations | None:
+    store = _open_retention(settings)
+    if store is None:
+        return None
+    return RetainedGenerations(
+        scheduler,
+        store,
+        settings=settings.retention,
+        default_timeout_seconds=settings.scheduler.request_timeout_seconds,
+        observers=(metrics, Journal()),
+        let_go=scheduler.let_go,
+    )
+
+
+def _open_retention(settings: Settings) -> RetentionStore | None:
+    """Return where generations are retained: what every gateway sees, or the memory of the only one."""
+    kept = settings.retention
+    limits = RetentionLimits(seconds=kept.seconds, max_count=kept.max_count, max_total_bytes=kept.max_total_bytes)
+    if settings.broker.url.startswith("memory:"):
+        return MemoryRetentionStore(MemoryRetention(limits))
+    if not settings.redis.url:
+        return None
+    try:
+        return RedisRetentionStore(settings.redis, limits, owner=f"gateway-{secrets.token_hex(8)}")
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
 
 
 def _open_large(settings: Settings) -> LargeRequests | None:
@@ -143,11 +179,15 @@ async def serve_gateway(
             gateway.draining.begin()
             _log.info("gateway draining", in_flight=gateway.scheduler.in_flight)
             if not await stop_server(server, serving, seconds=gateway.settings.gateway.drain_seconds):
+                if gateway.retained is not None:
+                    await gateway.retained.leave()
                 gateway.scheduler.end_all(
                     ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again"
                 )
                 await stop_server(server, serving, seconds=FLUSH_SECONDS)
     finally:
+        if gateway.retained is not None:
+            await gateway.retained.close()
         await gateway.scheduler.close()
         if gateway.redis is not None:
             await gateway.redis.close()

@@ -5,6 +5,7 @@ from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.load import ConfigSource, SettingsError, load_settings
 from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.models import ModelSettings, served_names
+from headrace.schema.settings.retention import RetentionSettings
 from headrace.schema.settings.root import Settings
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
@@ -21,6 +22,7 @@ __all__ = [
     "ModelSettings",
     "ObjectSettings",
     "RedisSettings",
+    "RetentionSettings",
     "SchedulerSettings",
     "Secret",
     "Settings",

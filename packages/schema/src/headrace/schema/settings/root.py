@@ -10,6 +10,7 @@ from headrace.schema.settings.accounts import AccountsSettings
 from headrace.schema.settings.gateway import GatewaySettings
 from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.models import ModelSettings, demo_models
+from headrace.schema.settings.retention import RetentionSettings
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
 from headrace.schema.settings.worker import EngineSettings, WorkerSettings
@@ -24,6 +25,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     redis: RedisSettings = RedisSettings()
     objects: ObjectSettings = ObjectSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
+    retention: RetentionSettings = RetentionSettings()
     worker: WorkerSettings = WorkerSettings()
     engine: EngineSettings = EngineSettings()
     storage: StorageSettings = StorageSettings()

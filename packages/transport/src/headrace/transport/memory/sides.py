@@ -104,9 +104,7 @@ class MemoryWorkerTransport:
         self, reply_address: str, *, request_id: str, attempt: int, is_retained: bool = False
     ) -> ReplyWriter:
         """Open the way back for one attempt."""
-        return self._outbox.open(
-            reply_address, request_id=request_id, attempt=attempt, is_retained=is_retained
-        )
+        return self._outbox.open(reply_address, request_id=request_id, attempt=attempt, is_retained=is_retained)
 
     def redirect(self, request_id: str, reply_address: str) -> None:
         """Tell a retained generation to another address."""

@@ -86,6 +86,11 @@ class RedisRetentionStore:
         self._owner: RetentionOwner | None = None
         self._tasks = TaskOwner()
 
+    @property
+    def is_shared(self) -> bool:
+        """By all processes that have the same Redis."""
+        return True
+
     async def start(self, owner: RetentionOwner) -> None:
         """Begin to write, to read and to renew leases."""
         self._owner = owner
@@ -175,14 +180,15 @@ class RedisRetentionStore:
         if not log.readers:
             self._reader.unfollow(log)
 
-    async def request_cancel(self, request_id: str) -> None:
+    async def request_cancel(self, request_id: str) -> bool:
         """Have a generation cancelled by its owner, or by whoever claims it."""
         key = head_key(request_id)
         owner: bytes | None = await self._ask(lambda client: client.hget(key, "owner"))
         if not owner:
-            return
+            return False
         await self._ask(lambda client: client.hset(key, "cancelled", "1"))
         await self._send_request(owner.decode(), "cancel", request_id)
+        return True
 
     async def _send_request(self, owner: str, verb: str, request_id: str) -> None:
         inbox, fields = inbox_key(owner), {"verb": verb, "id": request_id}

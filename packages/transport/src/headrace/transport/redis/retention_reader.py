@@ -124,7 +124,7 @@ class StreamReader:
         places = {self._inbox: self._inbox_at}
         places |= {events_key(name): f"{len(log.events)}-0" for name, log in self._logs.items()}
         answer: Any = await self._client.xread(places, block=BLOCK_MS)
-        for name, entries in answer.items() if isinstance(answer, dict) else answer or ():  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
+        for name, entries in answer.items() if isinstance(answer, dict) else answer or ():  # pyright: ignore[reportUnknownVariableType]
             self._take(name.decode(), _flat(entries))  # pyright: ignore[reportUnknownArgumentType, reportUnknownMemberType]
 
     def _take(self, name: str, entries: Sequence[Entry]) -> None:

@@ -1,11 +1,13 @@
 """What must happen in Redis in one step, in Lua. Times are Redis's own, so the clocks of processes need not agree.
 
-    headrace:retained:ID   hash: everything about a generation but its events
-    headrace:events:ID     stream: its events; an entry's id is the number of events up to its end
-    headrace:running       sorted set: generations with an owner, by the time at which its lease runs out
-    headrace:ended         sorted set: generations that are kept after their end, by the time of it
-    headrace:key:KEY       string: the generation that an idempotency key stands for, and the hash of its request
-    headrace:inbox:OWNER   stream: what one process is asked to do
+| key | kind | what it holds |
+|---|---|---|
+| `headrace:retained:ID` | hash | everything about a generation but its events |
+| `headrace:events:ID` | stream | its events; an entry's id is the number of events up to its end |
+| `headrace:running` | sorted set | generations with an owner, by the time at which its lease runs out |
+| `headrace:ended` | sorted set | generations that are kept after their end, by the time of it |
+| `headrace:key:KEY` | string | the generation that an idempotency key stands for, and the hash of its request |
+| `headrace:inbox:OWNER` | stream | what one process is asked to do |
 """
 
 PREFIX = "headrace:"

@@ -68,9 +68,7 @@ class ReplyOutbox:
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def open(
-        self, reply_address: str, *, request_id: str, attempt: int, is_retained: bool = False
-    ) -> ReplyStream:
+    def open(self, reply_address: str, *, request_id: str, attempt: int, is_retained: bool = False) -> ReplyStream:
         """Open the way back for one attempt."""
         stream = ReplyStream(
             reply_address,

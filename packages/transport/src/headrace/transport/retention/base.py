@@ -117,6 +117,11 @@ class RetentionOwner(Protocol):
 class RetentionStore(Protocol):
     """What a process keeps retained generations in."""
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes see it, and it outlives this one."""
+        ...
+
     async def start(self, owner: RetentionOwner) -> None:
         """Begin to renew leases; return at once."""
         ...
@@ -172,8 +177,8 @@ class RetentionStore(Protocol):
         """Say that one reader of a log needs it no more."""
         ...
 
-    async def request_cancel(self, request_id: str) -> None:
-        """Have a generation cancelled by its owner, or by whoever claims it.
+    async def request_cancel(self, request_id: str) -> bool:
+        """Have a generation cancelled by its owner, or by whoever claims it; tell whether it still runs.
 
         Raises:
             RetentionUnavailableError: the store can't be reached.

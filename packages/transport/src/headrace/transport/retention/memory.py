@@ -91,6 +91,11 @@ class MemoryRetentionStore:
         self._owner: RetentionOwner | None = None
         self._tasks = TaskOwner()
 
+    @property
+    def is_shared(self) -> bool:
+        """Not by other processes."""
+        return False
+
     async def start(self, owner: RetentionOwner) -> None:
         """Begin to renew leases."""
         self._owner = owner
@@ -164,14 +169,15 @@ class MemoryRetentionStore:
         """Say that one reader needs a log no more."""
         log.readers -= 1
 
-    async def request_cancel(self, request_id: str) -> None:
+    async def request_cancel(self, request_id: str) -> bool:
         """Have a generation cancelled by its owner."""
         kept = self._shared.kept.get(request_id)
-        if kept is None:
-            return
+        if kept is None or kept.log.has_ended:
+            return False
         kept.head = structs.replace(kept.head, is_cancelled=True)
         if kept.owner is not None and kept.owner._owner is not None:  # noqa: SLF001 - another store of this kind
             kept.owner._owner.cancel_owned(request_id)  # noqa: SLF001
+        return True
 
     async def claim_orphan(self) -> Orphan | None:
         """Become the owner of a generation whose owner is gone."""

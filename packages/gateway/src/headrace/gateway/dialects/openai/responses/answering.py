@@ -3,16 +3,15 @@
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from headrace.gateway.call import Call
-from headrace.gateway.desk import Desk
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.dialects.openai.responses.keeping import Keeper
 from headrace.gateway.dialects.openai.responses.render import ResponseRendering, encode_ended
-from headrace.gateway.headers import request_id_headers
 from headrace.gateway.reading import next_batch
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.sse import EventStreamResponse
 from headrace.scheduler.base import Generation
 from headrace.schema.events import is_terminal
+from headrace.schema.settings import GatewaySettings
 
 _MEDIA_TYPE = "application/json"
 
@@ -22,13 +21,22 @@ class KeptStream(EventStreamResponse):
 
     Args:
         call: the call to answer.
-        desk: where it was handed in.
+        source: where it gets its generation.
+        settings: the two waits.
         rendering: writes it.
         keeper: keeps it.
     """
 
-    def __init__(self, call: Call, desk: Desk, *, rendering: ResponseRendering, keeper: Keeper) -> None:
-        super().__init__(call, desk.source, desk.settings)
+    def __init__(
+        self,
+        call: Call,
+        source: Submits,
+        settings: GatewaySettings,
+        *,
+        rendering: ResponseRendering,
+        keeper: Keeper,
+    ) -> None:
+        super().__init__(call, source, settings)
         self._rendering = rendering
         self._keeper = keeper
 
@@ -42,13 +50,13 @@ class KeptAnswer(GenerationResponse):
 
     Args:
         call: the call to answer.
-        desk: where it was handed in.
+        source: where it gets its generation.
         rendering: writes it.
         keeper: keeps it.
     """
 
-    def __init__(self, call: Call, desk: Desk, *, rendering: ResponseRendering, keeper: Keeper) -> None:
-        super().__init__(call, desk.source, media_type=_MEDIA_TYPE)
+    def __init__(self, call: Call, source: Submits, *, rendering: ResponseRendering, keeper: Keeper) -> None:
+        super().__init__(call, source, media_type=_MEDIA_TYPE)
         self._fold = rendering.make_fold()
         self._keeper = keeper
 
@@ -68,6 +76,5 @@ class KeptAnswer(GenerationResponse):
     async def finish(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Keep the response, and send it."""
         await self._keeper.keep(self._fold.ended)
-        headers = request_id_headers(self.call.order.submission.request_id)
-        answer = ASGIResponse(body=encode_ended(self._fold), media_type=_MEDIA_TYPE, headers=headers)
+        answer = ASGIResponse(body=encode_ended(self._fold), media_type=_MEDIA_TYPE, headers=self.call.headers)
         await answer(scope, receive, send)
