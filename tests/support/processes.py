@@ -84,14 +84,14 @@ class Deployment:
         )
         self._count = 0
 
-    def start(self, app: str) -> Process:
+    def start(self, app: str, **settings: str) -> Process:
         self._count += 1
         log = self._folder / f"{app}-{self._count}.log"
         with log.open("wb") as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", f"headrace.apps.{app}"],
                 cwd=self._folder,
-                env=self._environment,
+                env=self._environment | settings,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -105,22 +105,34 @@ class Deployment:
         wait_for(self.is_alive, "the gateway answers")
         return gateway
 
+    def start_another_gateway(self) -> tuple[Process, str]:
+        """Start a further gateway; return it with its address."""
+        (port,) = free_ports(1)
+        address = f"http://127.0.0.1:{port}"
+        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port))
+        wait_for(lambda: _is_alive(address), "the other gateway answers")
+        return gateway, address
+
     def start_worker(self) -> Process:
         worker = self.start("worker")
         wait_for(lambda: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
         return worker
 
     def is_alive(self) -> bool:
-        try:
-            return httpx.get(f"{self.address}/livez").status_code == 200
-        except httpx.TransportError:
-            return False
+        return _is_alive(self.address)
 
     def is_ready(self) -> bool:
         return httpx.get(f"{self.address}/readyz").status_code == 200
 
     def ask(self, text: str = "Hello") -> httpx.Response:
         return httpx.post(f"{self.address}/v1/chat/completions", json=body_for(text), timeout=WAIT_SECONDS)
+
+
+def _is_alive(address: str) -> bool:
+    try:
+        return httpx.get(f"{address}/livez").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def body_for(text: str, **fields: object) -> dict[str, object]:
