@@ -1,4 +1,4 @@
-"""Generations that outlive their gateway: two gateways and their workers as processes, while some of them are killed."""
+"""Generations that outlive their gateway: gateways and workers as processes, while some of them are killed."""
 
 import signal
 import threading

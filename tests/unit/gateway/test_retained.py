@@ -199,7 +199,8 @@ async def test_another_request_with_the_same_key_is_a_conflict(open_gateway: Ope
 @pytest.mark.parametrize("key", ["", "a b", "ä".encode().decode("latin-1"), "x" * 256])
 async def test_a_key_that_is_none(open_gateway: Open, key: str) -> None:
     gateway = open_gateway()
-    answer = await gateway.client.post("/v1/generations", json=CHAT, headers={"Idempotency-Key": key.encode("latin-1")})
+    headers = [(b"Idempotency-Key", key.encode("latin-1"))]
+    answer = await gateway.client.post("/v1/generations", json=CHAT, headers=headers)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "Idempotency-Key")
 
 
@@ -314,6 +315,21 @@ async def test_what_can_not_be_adopted_ends_with_the_reason(open_gateway: Open, 
     assert (finished["type"], failed["error"]["code"]) == ("sequence_finished", "provider_unavailable")
     assert failed["error"]["retryable"]
     begun.cancel()
+
+
+@pytest.mark.parametrize("path", ["/v1/generations", "/v1/chat/completions"])
+async def test_an_end_that_only_this_gateway_tells_is_no_place_in_the_stream(
+    open_gateway: Open, tasks: TaskOwner, shared: MemoryRetention, path: str
+) -> None:
+    gateway = open_gateway(*HELLO[:2], asyncio.Event())
+    call = tasks.start(gateway.post(path, stream=True), name="call")
+    await gateway.source.until(lambda: bool(gateway.source.generations) and gateway.source.generations[0].read >= 3)
+    (kept,) = shared.kept.values()
+    kept.log.break_off(FAILED)
+    answer = await call
+    assert answer.text.count("worker_lost") == 1
+    ids = [line for line in answer.text.split("\n") if line.startswith("id: ")]
+    assert ids[-1].rpartition(":")[2] == "4"
 
 
 async def test_another_tenant_finds_nothing(open_gateway: Open) -> None:

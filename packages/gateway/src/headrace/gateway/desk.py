@@ -159,7 +159,7 @@ class Desk:
         submission = taken.submission
         place = read_place(http.headers, submission.request_id) if taken.is_replay else START
         rendering = parsed.rendering(submission) if taken.is_replay else order.rendering
-        numbered = NumberedRendering(rendering, request_id=submission.request_id, place=place)
+        numbered = NumberedRendering(rendering, taken.reader, place=place)
         headers = {RETAINED_HEADER: "true"} | ({REPLAYED_HEADER: "true"} if taken.is_replay else {})
         return Call(structs.replace(order, submission=submission, rendering=numbered), (), headers=headers)
 

@@ -11,6 +11,7 @@ from typing import Protocol, runtime_checkable
 from headrace.gateway.answer import Answer
 from headrace.gateway.dialects.base import Rendering
 from headrace.gateway.retained.places import START, Place
+from headrace.gateway.retained.reader import RetainedReader
 from headrace.schema.events import Event, SequenceDelta
 
 _FRAME_END = b"\n\n"
@@ -29,13 +30,14 @@ class NumberedRendering:
 
     Args:
         rendering: writes the frames.
-        request_id: the generation.
+        reader: reads the events.
         place: what the client has already.
     """
 
-    def __init__(self, rendering: Rendering, *, request_id: str, place: Place = START) -> None:
+    def __init__(self, rendering: Rendering, reader: RetainedReader, *, place: Place = START) -> None:
         self._rendering = rendering
-        self._head = f"id: {request_id}:".encode()
+        self._reader = reader
+        self._head = f"id: {reader.request_id}:".encode()
         self._place = place
         self._position = 0
 
@@ -50,8 +52,12 @@ class NumberedRendering:
         self._position += len(events)
         shown = [event for event in events[known:] if not _is_empty(event)]
         # A frame's id counts the events that are not shown too.
-        rendering.position = self._position - len(shown)
+        rendering.position = self._place_after(self._position) - len(shown)
         return self._rendering.render_events(shown) if shown else b""
+
+    def _place_after(self, position: int) -> int:
+        """Return the place of a client that has so many events: an end that is told here only is none of the stream."""
+        return min(position, self._reader.count)
 
     def _render(self, event: Event) -> bytes:
         before, self._position = self._position, self._position + 1
@@ -62,7 +68,7 @@ class NumberedRendering:
         frames = rendered.removesuffix(_FRAME_END).split(_FRAME_END)
         skipped = self._place.frames if before == self._place.events else 0
         ids = [b"%b%d.%d\n" % (self._head, before, count) for count in range(1, len(frames))]
-        ids.append(b"%b%d\n" % (self._head, self._position))
+        ids.append(b"%b%d\n" % (self._head, self._place_after(self._position)))
         return b"".join(name + frame + _FRAME_END for name, frame in list(zip(ids, frames, strict=True))[skipped:])
 
     def render_answer(self, answer: Answer) -> bytes:

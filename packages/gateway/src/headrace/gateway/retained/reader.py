@@ -69,6 +69,11 @@ class RetainedReader:
         reasoning = event.reasoning if output.reasoning else ""
         return SequenceDelta(event.index, event.text, token_ids, event.logprobs, reasoning, event.tool_calls)
 
+    @property
+    def count(self) -> int:
+        """How many events of the stream there are by now."""
+        return self._log.shown
+
     def so_far(self) -> Sequence[Event]:
         """Return what there is by now, from the start."""
         return [self._show(event) for event in self._log.events[: self._log.shown]]

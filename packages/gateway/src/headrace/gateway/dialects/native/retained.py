@@ -75,7 +75,7 @@ class RetainedDesk:
         if taken.reader.has_nothing_after(place.events):
             # What tells a browser's EventSource to come back no more.
             return ASGIResponse(status_code=204)
-        rendering = NumberedRendering(NativeRendering(submission), request_id=submission.request_id, place=place)
+        rendering = NumberedRendering(NativeRendering(submission), taken.reader, place=place)
         order = Order(submission=submission, dialect=self._dialect, rendering=rendering, stream=True)
         call = Call(order, (), headers=_HEADERS)
         return EventStreamResponse(call, OpenedSource(taken.reader), self._desk.settings)
