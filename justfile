@@ -113,7 +113,12 @@ format: _synced
 bench *arguments: _synced
     {{ run }} python -m tests.bench.first_token "$@"
 
-# Requests while workers, RabbitMQ and Redis are killed: --requests N, --seed N, --faults a,b; the last line is a report in JSON
+# From the kill of a worker to the next new token of its answer: --engine scripted|vllm, --kills N
+[group('measure')]
+bench-takeover *arguments: services _synced
+    {{ run }} python -m tests.bench.takeover "$@"
+
+# Requests while workers, RabbitMQ and Redis are killed: --requests N, --seed N, --faults a,b, --engine scripted|vllm; the last line is a report in JSON
 [group('measure')]
 chaos *arguments: services _synced
     {{ run }} python -m tests.chaos.run "$@"

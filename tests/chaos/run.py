@@ -1,7 +1,9 @@
 """Sends requests while faults strike at random moments, and counts what its clients saw.
 
-Everything is real but the model: gateway and worker processes, RabbitMQ and Redis, and a scripted engine whose every
-word is known beforehand. The last line is one JSON object; the status is 0 if all in it but the gaps is zero.
+Everything is real: gateway and worker processes, RabbitMQ and Redis. The engine is the scripted one, whose every word
+is known beforehand, or vLLM with a tiny model. The last line is one JSON object; the status is 0 if all in it but the
+gaps is zero. What has `diverged` is not counted as bad: every token came once and was counted, and vLLM chose another
+one than it did alone, as it may in another batch.
 """
 
 import argparse
@@ -13,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -22,13 +24,13 @@ import msgspec
 from msgspec import Struct
 
 from headrace.apps.cli.nodes import running_rabbitmq, running_redis
-from tests.chaos.client import Answer, Order, Verdict, ask, judge
+from tests.chaos.client import Answer, Verdict, ask, judge
 from tests.chaos.faults import FAULTS, Site
-from tests.support.processes import MODEL, deployment, wait_for
+from tests.chaos.orders import TIMEOUT_SECONDS, Order, expected_of, make_orders
+from tests.support.processes import MODEL, EngineKind, deployment, wait_for
 
-WORKERS = 3
-CLIENTS = 24
-TIMEOUT_SECONDS = 90.0
+WORKERS: dict[EngineKind, int] = {"scripted": 3, "vllm": 2}
+CLIENTS: dict[EngineKind, int] = {"scripted": 24, "vllm": 8}
 BAD: tuple[Verdict, ...] = ("lost", "doubled", "reordered", "hung", "miscounted")
 
 
@@ -45,6 +47,8 @@ class Report(Struct, kw_only=True):
     gap_p50_ms: float
     gap_p99_ms: float
     seed: int
+    engine: EngineKind = "scripted"
+    diverged: int = 0
 
 
 class Load:
@@ -53,42 +57,52 @@ class Load:
     Args:
         address: of the gateway.
         orders: what they ask.
+        expected: what each sequence of each order must say; by the number of the order.
+        clients: at once.
     """
 
-    def __init__(self, address: str, orders: Sequence[Order]) -> None:
+    def __init__(
+        self, address: str, orders: Sequence[Order], *, expected: Mapping[int, Mapping[int, str]], clients: int
+    ) -> None:
         self.done: list[tuple[Order, Answer, Verdict]] = []
         self._address = address
         self._waiting = list(reversed(orders))
+        self._expected = expected
+        self._clients = clients
         self.thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
     async def _run(self) -> None:
-        limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
+        limits = httpx.Limits(max_connections=self._clients, max_keepalive_connections=self._clients)
         async with httpx.AsyncClient(limits=limits, timeout=TIMEOUT_SECONDS) as client, asyncio.TaskGroup() as group:
-            for _ in range(CLIENTS):
+            for _ in range(self._clients):
                 group.create_task(self._ask_on(client))
 
     async def _ask_on(self, client: httpx.AsyncClient) -> None:
         while self._waiting:
             order = self._waiting.pop()
             answer = await ask(client, self._address, order, model=MODEL)
-            self.done.append((order, answer, judge(order, answer)))
+            self.done.append((order, answer, judge(order, answer, self._expected[order.number])))
 
 
-def make_orders(count: int, dice: random.Random) -> list[Order]:
-    """Return what is asked: short and long answers, one and several sequences."""
-    return [
-        Order(
-            number=number,
-            tokens=dice.choice((5, 40, 150, 400)),
-            sequences=dice.choice((1, 1, 1, 3)),
-            seed=dice.randrange(2**31),
-            timeout_seconds=TIMEOUT_SECONDS,
-        )
-        for number in range(count)
-    ]
+def listen(address: str, orders: Sequence[Order]) -> Mapping[int, Mapping[int, str]]:
+    """Return what undisturbed answers say."""
+
+    async def ask_all() -> dict[int, Mapping[int, str]]:
+        heard: dict[int, Mapping[int, str]] = {}
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+            for order in orders:
+                answer = await ask(client, address, order, model=MODEL)
+                if answer.failure is not None or answer.is_hung:
+                    raise RuntimeError(f"{order} was not answered before anything broke: {answer.failure}")
+                heard[order.number] = answer.texts
+        return heard
+
+    return asyncio.run(ask_all())
 
 
-def run(*, requests: int, seed: int, faults: Sequence[str], pause_seconds: float) -> Report:
+def run(
+    *, requests: int, seed: int, faults: Sequence[str], pause_seconds: float, engine: EngineKind = "scripted"
+) -> Report:
     """Run the whole, and return the report."""
     dice = random.Random(seed)  # noqa: S311 - a run that can be repeated, and no secret
     with ExitStack() as stack:
@@ -97,18 +111,21 @@ def run(*, requests: int, seed: int, faults: Sequence[str], pause_seconds: float
         (folder / "redis").mkdir()
         node, broker = stack.enter_context(running_rabbitmq(folder / "rabbitmq"))
         redis_node, redis = stack.enter_context(running_redis(folder / "redis"))
-        deployed = stack.enter_context(deployment(node, folder, redis_url=redis_node.url))
+        deployed = stack.enter_context(deployment(node, folder, redis_url=redis_node.url, engine=engine))
         site = Site(deployed, broker=broker, redis=redis)
         deployed.start_gateway()
-        for _ in range(WORKERS):
+        for _ in range(WORKERS[engine]):
             site.add_worker()
         site.wait_workers()
         wait_for(deployed.is_ready, "the gateway is ready")
-        load = Load(deployed.address, make_orders(requests, dice))
+        orders = make_orders(requests, dice, engine=engine)
+        distinct = list({order.number: order for order in orders}.values())
+        expected = expected_of(orders) if engine == "scripted" else listen(deployed.address, distinct)
+        load = Load(deployed.address, orders, expected=expected, clients=CLIENTS[engine])
         load.thread.start()
         struck = strike(site, load, dice, faults=faults, pause_seconds=pause_seconds)
         load.thread.join()
-    return make_report(load, seed=seed, struck=struck)
+    return make_report(load, seed=seed, struck=struck, engine=engine)
 
 
 def strike(site: Site, load: Load, dice: random.Random, *, faults: Sequence[str], pause_seconds: float) -> int:
@@ -125,11 +142,11 @@ def strike(site: Site, load: Load, dice: random.Random, *, faults: Sequence[str]
     return struck
 
 
-def make_report(load: Load, *, seed: int, struck: int) -> Report:
+def make_report(load: Load, *, seed: int, struck: int, engine: EngineKind) -> Report:
     """Count verdicts and gaps."""
     verdicts = Counter(verdict for _, _, verdict in load.done)
     for order, answer, verdict in load.done:
-        if verdict != "whole":
+        if verdict not in ("whole", "diverged"):
             told = {index: len(text) for index, text in answer.texts.items()}
             sys.stdout.write(f"{verdict}: {order} failure={answer.failure} told={told} usage={answer.output_tokens}\n")
     gaps = sorted(answer.longest_gap_seconds * 1000 for _, answer, _ in load.done) or [0.0, 0.0]
@@ -144,6 +161,8 @@ def make_report(load: Load, *, seed: int, struck: int) -> Report:
         gap_p50_ms=round(statistics.median(gaps), 1),
         gap_p99_ms=round(gaps[int(len(gaps) * 0.99)], 1),
         seed=seed,
+        engine=engine,
+        diverged=verdicts["diverged"],
     )
 
 
@@ -154,13 +173,16 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="of the faults and the requests (default: a new one)")
     parser.add_argument("--faults", default=",".join(FAULTS), help=f"which, of {', '.join(FAULTS)} (default: all)")
     parser.add_argument("--pause", type=float, default=4.0, help="most seconds between two faults (default: 4)")
+    parser.add_argument("--engine", choices=["scripted", "vllm"], default="scripted", help="who answers")
     arguments = parser.parse_args()
     faults: list[str] = arguments.faults.split(",")
     if unknown := set(faults) - FAULTS.keys():
         parser.error(f"unknown faults: {', '.join(sorted(unknown))}; there are {', '.join(FAULTS)}")
     seed: int = random.SystemRandom().randrange(2**31) if arguments.seed is None else arguments.seed
     sys.stdout.write(f"seed {seed}\n")
-    report = run(requests=arguments.requests, seed=seed, faults=faults, pause_seconds=arguments.pause)
+    report = run(
+        requests=arguments.requests, seed=seed, faults=faults, pause_seconds=arguments.pause, engine=arguments.engine
+    )
     sys.stdout.write(f"{msgspec.json.encode(report).decode()}\n")
     return int(any(getattr(report, name) for name in BAD))
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Literal
 
 import httpx
 
@@ -14,6 +15,7 @@ from tests.support.serving import clean_environment
 
 MODEL = "smollm2-135m-instruct"
 WAIT_SECONDS = 40
+EngineKind = Literal["scripted", "vllm"]
 
 SCRIPT = """
 step_seconds = 0.005
@@ -39,6 +41,19 @@ text = "Hello from the queue."
 """
 
 
+TINY = f"""
+[engine]
+kind = "vllm"
+cpu_threads = 1
+
+[models.{MODEL}]
+weights = "tiny:random"
+slots = 16
+max_model_tokens = 2048
+kv_cache_bytes = 268435456
+"""
+
+
 def wait_for(claim: Callable[[], bool], what: str) -> None:
     """Poll until a claim is true."""
     deadline = time.monotonic() + WAIT_SECONDS
@@ -59,12 +74,16 @@ class Process:
 
 
 class Deployment:
-    """Gateways and workers of one broker."""
+    """Gateways and workers of one broker, with the scripted engine, or with vLLM and a tiny model of random weights."""
 
-    def __init__(self, node: RabbitMqNode, folder: Path, stack: ExitStack, *, redis_url: str) -> None:
+    def __init__(
+        self, node: RabbitMqNode, folder: Path, stack: ExitStack, *, redis_url: str, engine: EngineKind
+    ) -> None:
         self._folder = folder
         self._stack = stack
         (folder / "script.toml").write_text(SCRIPT)
+        if engine == "vllm":
+            (folder / "headrace.toml").write_text(TINY)
         (self.port,) = free_ports(1)
         self.address = f"http://127.0.0.1:{self.port}"
         self._environment = clean_environment(
@@ -75,7 +94,7 @@ class Deployment:
                 "HEADRACE_BROKER_RECONNECT_SECONDS": "0.3",
                 "HEADRACE_REDIS_URL": redis_url,
                 "HEADRACE_GATEWAY_PORT": str(self.port),
-                "HEADRACE_ENGINE_KIND": "scripted",
+                "HEADRACE_ENGINE_KIND": engine,
                 "HEADRACE_ENGINE_SCRIPT": "script.toml",
                 "HEADRACE_LOG_FORMAT": "json",
                 # Long before the slowest first token, so that a test can tell that a stream has begun.
@@ -84,14 +103,14 @@ class Deployment:
         )
         self._count = 0
 
-    def start(self, app: str, **settings: str) -> Process:
+    def start(self, app: str, **further: str) -> Process:
         self._count += 1
         log = self._folder / f"{app}-{self._count}.log"
         with log.open("wb") as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", f"headrace.apps.{app}"],
                 cwd=self._folder,
-                env=self._environment | settings,
+                env={**self._environment, **further},
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
@@ -113,8 +132,8 @@ class Deployment:
         wait_for(lambda: _is_alive(address), "the other gateway answers")
         return gateway, address
 
-    def start_worker(self) -> Process:
-        worker = self.start("worker")
+    def start_worker(self, *, consumer_priority: int = 0) -> Process:
+        worker = self.start("worker", HEADRACE_WORKER_CONSUMER_PRIORITY=str(consumer_priority))
         wait_for(lambda: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
         return worker
 
@@ -140,6 +159,8 @@ def body_for(text: str, **fields: object) -> dict[str, object]:
 
 
 @contextmanager
-def deployment(node: RabbitMqNode, folder: Path, *, redis_url: str = "") -> Generator[Deployment]:
+def deployment(
+    node: RabbitMqNode, folder: Path, *, redis_url: str = "", engine: EngineKind = "scripted"
+) -> Generator[Deployment]:
     with ExitStack() as stack:
-        yield Deployment(node, folder, stack, redis_url=redis_url)
+        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine)

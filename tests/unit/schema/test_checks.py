@@ -7,7 +7,18 @@ import pytest
 from headrace.schema.checks import check_request
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.formats import JsonObjectFormat
-from headrace.schema.messages import ImagePart, Message, Part, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from headrace.schema.messages import (
+    MAX_IMAGES,
+    MAX_MESSAGES,
+    MAX_PARTS,
+    ImagePart,
+    Message,
+    Part,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from headrace.schema.request import (
     MAX_SEQUENCES,
     BeamSearchParams,
@@ -112,3 +123,18 @@ def test_what_does_not_is_refused_by_the_name_of_its_field(name: str) -> None:
         check_request(request)
     assert (caught.value.code, caught.value.param) == (ErrorCode.INVALID_REQUEST, param)
     assert "Hello" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("messages", "param"),
+    [
+        ((Message(role="user", content="x"),) * (MAX_MESSAGES + 1), "messages"),
+        ((Message(role="user", content=(TextPart("x"),) * (MAX_PARTS + 1)),), "messages[0].content"),
+        ((Message(role="user", content=(ImagePart(url="data:image/png;base64,"),) * (MAX_IMAGES + 1)),), "messages"),
+    ],
+    ids=["messages", "parts", "images"],
+)
+def test_a_request_has_a_size(messages: tuple[Message, ...], param: str) -> None:
+    with pytest.raises(HeadraceError) as caught:
+        check_request(ChatCompletionRequest(model="m", messages=messages))
+    assert caught.value.param == param

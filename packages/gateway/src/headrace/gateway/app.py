@@ -20,6 +20,7 @@ from headrace.gateway.dialects.openai.responses.routes import make_responses_rou
 from headrace.gateway.dialects.openai.routes import make_openai_routes
 from headrace.gateway.draining import Draining
 from headrace.gateway.errors import FailureEdge
+from headrace.gateway.hosts import HostGuard
 from headrace.gateway.journal import Journal
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.operations import ReadinessCheck, make_operations_routes
@@ -85,6 +86,7 @@ def create_app(parts: GatewayParts) -> Litestar:
         observers=observers,
     )
     key = parts.settings.api_key
+    guards = [HostGuard(parts.settings.allowed_hosts).check] if parts.settings.allowed_hosts else []
     return Litestar(
         [
             *make_openai_routes(desk, openai),
@@ -94,7 +96,7 @@ def create_app(parts: GatewayParts) -> Litestar:
             *make_native_routes(desk, native),
             *operations,
         ],
-        guards=[KeyGuard(key).check] if key else [],
+        guards=[*guards, KeyGuard(key).check] if key else guards,
         exception_handlers={Exception: edge.answer},
         # The scheduler ends what is left when the drain is over.
         on_startup=[parts.retained.start] if parts.retained else [],

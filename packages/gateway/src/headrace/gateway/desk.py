@@ -11,6 +11,7 @@ from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.body import read_body
 from headrace.gateway.call import Call, Submits
 from headrace.gateway.callers import caller_of
+from headrace.gateway.costly import read_body_aside
 from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
@@ -96,7 +97,8 @@ class Desk:
             HeadraceError: the call can't be taken.
         """
         body = await self.read(http)
-        call, source = await self.take(http, dialect=dialect, parsed=parse(body))
+        parsed = await read_body_aside(body, parse)
+        call, source = await self.take(http, dialect=dialect, parsed=parsed)
         return self.respond(call, source)
 
     async def read(self, http: HttpRequest) -> bytes:

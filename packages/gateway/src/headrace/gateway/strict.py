@@ -13,6 +13,9 @@ from msgspec import inspect
 from headrace.gateway.failure import Reason, RequestRefusedError
 
 _SHOWN_KEY_LENGTH = 64
+MAX_NESTING = 96
+"""Levels of objects and arrays in a body; a schema in it may have 64 of them."""
+
 _PLACE = re.compile(r"(?P<problem>.*?)(?: - at `\$\.?(?P<place>.*)`)?", re.DOTALL)
 _MISSING = re.compile(r"Object missing required field `(?P<name>\w+)`")
 _WRONG_TYPE = re.compile(r"Expected `(?P<expected>[^`]+)`, got `(?P<got>\w+)`")
@@ -22,6 +25,9 @@ _OUT_OF_RANGE = re.compile(
 _WORDS = {"str": "a string", "int": "an integer", "float": "a number", "bool": "a boolean", "array": "an array"}
 _COLLECTIONS = ("array", "object")
 _MORE_WORDS = {"object": "an object", "null": "null"}
+
+# A bracket inside a string is part of the string's match, and counts for nothing.
+_BRACKETS = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\]]', re.DOTALL)
 
 T = TypeVar("T")
 
@@ -42,7 +48,24 @@ def decode_object(body: bytes) -> dict[str, Any]:
         raise _no_json(_split(error)[0]) from None
     if not isinstance(value, dict):
         raise RequestRefusedError("the body must be a JSON object", reason="invalid_type")
+    if _is_deep(body):
+        raise RequestRefusedError(f"the body is nested more than {MAX_NESTING} levels deep", reason="invalid_json")
     return cast("dict[str, Any]", value)
+
+
+def _is_deep(body: bytes) -> bool:
+    """Tell whether a body that is JSON is nested too deeply, without a look at its values where it can't be."""
+    if body.count(b"{") + body.count(b"[") <= MAX_NESTING:
+        return False
+    depth = 0
+    for mark in _BRACKETS.findall(body):
+        if mark in b"{[":
+            depth += 1
+            if depth > MAX_NESTING:
+                return True
+        elif mark in b"}]":
+            depth -= 1
+    return False
 
 
 def _no_json(problem: str) -> RequestRefusedError:

@@ -74,9 +74,10 @@ class Attempts:
                 runner,
                 query.worker_id,
                 seconds=self._confirm_seconds(),
+                ask=lambda: self._send(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt)),
                 grant=lambda asker_id: self._grant(asker_id, entry),
             )
-            self._send(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt))
+            entry.confirmation.ask()
 
     def _confirm_seconds(self) -> float:
         since_outage = asyncio.get_running_loop().time() - self._restored_at

@@ -5,7 +5,17 @@ The fields are named by their native paths; a dialect that has other words for t
 
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.formats import TextFormat
-from headrace.schema.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
+from headrace.schema.messages import (
+    MAX_IMAGES,
+    MAX_MESSAGES,
+    MAX_PARTS,
+    ImagePart,
+    Message,
+    ReasoningPart,
+    TextPart,
+    ToolCallPart,
+    ToolResultPart,
+)
 from headrace.schema.request import MAX_SEQUENCES, ChatCompletionRequest
 
 _PARTS_OF_ROLE: dict[str, tuple[type, ...]] = {
@@ -25,6 +35,7 @@ def check_request(request: ChatCompletionRequest) -> None:
     if request.embedding is not None:
         _check_embedding(request)
         return
+    _check_size(request)
     _check_prompt(request)
     _check_tools(request)
     _check_parameters(request)
@@ -44,6 +55,21 @@ def _check_empty_prompts(request: ChatCompletionRequest) -> None:
     for i, prompt in enumerate(request.prompts):
         if not prompt:
             raise _refuse(f"prompt {i} is empty", f"prompts[{i}]")
+
+
+def _check_size(request: ChatCompletionRequest) -> None:
+    """Keep what one request may ask of templates and engines within what anybody needs."""
+    if len(request.messages) > MAX_MESSAGES:
+        raise _refuse(f"a request may have at most {MAX_MESSAGES} messages", "messages")
+    images = 0
+    for i, message in enumerate(request.messages):
+        if isinstance(message.content, str):
+            continue
+        if len(message.content) > MAX_PARTS:
+            raise _refuse(f"a message may have at most {MAX_PARTS} parts", f"messages[{i}].content")
+        images += sum(isinstance(part, ImagePart) for part in message.content)
+    if images > MAX_IMAGES:
+        raise _refuse(f"a request may have at most {MAX_IMAGES} images", "messages")
 
 
 def _check_prompt(request: ChatCompletionRequest) -> None:

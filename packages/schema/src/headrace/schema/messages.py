@@ -6,6 +6,10 @@ from msgspec import Meta, Struct
 
 Role = Literal["system", "user", "assistant", "tool"]
 ToolName = Annotated[str, Meta(min_length=1, max_length=128)]
+# More than any conversation needs; a template and a tokenizer pay for each.
+MAX_MESSAGES = 4096
+MAX_PARTS = 4096
+MAX_IMAGES = 128
 
 
 class TextPart(Struct, frozen=True, tag_field="type", tag="text"):

@@ -51,7 +51,8 @@ def serve(options: ServeOptions) -> int:
         _problems.print(f"[red]headrace serve:[/] {escape(str(error))}", soft_wrap=True)
         return BAD_SETTINGS
     host, port = listener.getsockname()[:2]
-    address = f"http://{f'[{host}]' if ':' in host else host}:{port}"
+    scheme = "https" if settings.gateway.tls_certificate_file else "http"
+    address = f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}"
 
     async def run() -> None:
         with stop_on_signals(_announce_stop) as stop:

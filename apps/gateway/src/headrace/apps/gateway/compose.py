@@ -13,7 +13,7 @@ import structlog
 from litestar import Litestar
 from prometheus_client import CollectorRegistry
 
-from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, stop_server
+from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, guard_hosts, stop_server
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
 from headrace.gateway.journal import Journal
@@ -93,7 +93,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport) -> Gateway:
     parts = GatewayParts(
         source=scheduler,
         models=settings.models,
-        settings=settings.gateway,
+        settings=guard_hosts(settings.gateway),
         version=version("headrace-gateway"),
         checks=checks,
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,

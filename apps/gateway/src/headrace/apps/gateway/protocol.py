@@ -12,6 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_LIMIT_BYTES = 64 * 1024
 HEAD_SECONDS = 30.0
+_HEAD_END = b"\r\n\r\n"
 
 _REFUSAL = (
     b'{"error":{"message":"the request line and headers are larger than 64 KiB","type":"invalid_request_error",'
@@ -44,12 +45,14 @@ class BoundedHttpProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if self._in_head:
-            self._head_bytes += len(data)
+            end = data.find(_HEAD_END)
+            self._head_bytes += len(data) if end < 0 else end
+            if self._head_bytes > HEAD_LIMIT_BYTES:
+                _log.warning("request head refused", limit_bytes=HEAD_LIMIT_BYTES)
+                self.transport.write(_ANSWER)
+                self.transport.close()
+                return
         super().data_received(data)
-        if self._in_head and self._head_bytes > HEAD_LIMIT_BYTES and not self.transport.is_closing():
-            _log.warning("request head refused", limit_bytes=HEAD_LIMIT_BYTES)
-            self.transport.write(_ANSWER)
-            self.transport.close()
 
     def on_message_begin(self) -> None:
         """Begin to wait for the rest of the head."""

@@ -38,6 +38,19 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
     ] = 64 * 1024 * 1024
     response_store_count: Annotated[int, Meta(ge=1, description="Most responses that are kept.")] = 10_000
     response_store_seconds: Annotated[Seconds, Meta(description="How long a response is kept.")] = 3600.0
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="Values of the Host header that are answered. Empty: any, or, while no key is asked for, those "
+            "of loopback, so that no page of another site can reach this machine through a name of its own."
+        ),
+    ] = ()
+    tls_certificate_file: Annotated[
+        str, Meta(description="Certificate to speak HTTPS with; empty for HTTP, where a proxy in front speaks HTTPS.")
+    ] = ""
+    tls_key_file: Annotated[
+        str, Meta(description="The key of the certificate; empty where the certificate's file holds it.")
+    ] = ""
     api_key: Annotated[
         Secret | None,
         Meta(description="Bearer key that every request must carry. Only from the environment or a file."),

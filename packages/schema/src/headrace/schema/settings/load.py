@@ -279,7 +279,9 @@ def _from_text(text: str, kind: Any) -> Any:
     bare = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
     if Secret in get_args(bare):
         return Secret(text)
-    if getattr(bare, "__origin__", None) is dict:
+    if get_origin(bare) is tuple:
+        return msgspec.convert([item.strip() for item in text.split(",") if item.strip()], kind, strict=False)
+    if get_origin(bare) is dict:
         return msgspec.json.decode(text.encode(), type=bare)
     return msgspec.convert(text, kind, strict=False)
 

@@ -21,6 +21,16 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
     password: Annotated[
         Secret | None, Meta(description="Password at the broker. Only from the environment or a file.")
     ] = None
+    tls_ca_file: Annotated[
+        str,
+        Meta(description="Authorities that sign the broker's certificate; empty for those of the system."),
+    ] = ""
+    tls_certificate_file: Annotated[
+        str, Meta(description="Our certificate, where the broker asks its clients for one; empty for none.")
+    ] = ""
+    tls_key_file: Annotated[
+        str, Meta(description="The key of our certificate; empty where the certificate's file holds it.")
+    ] = ""
     heartbeat_seconds: Annotated[
         int, Meta(ge=2, le=600, description="AMQP heartbeat: a lost host is noticed after two of them.")
     ] = 10
@@ -36,6 +46,16 @@ class RedisSettings(Struct, frozen=True, kw_only=True):
     password: Annotated[Secret | None, Meta(description="Password at Redis. Only from the environment or a file.")] = (
         None
     )
+    tls_ca_file: Annotated[
+        str,
+        Meta(description="Authorities that sign Redis's certificate; empty for those of the system."),
+    ] = ""
+    tls_certificate_file: Annotated[
+        str, Meta(description="Our certificate, where Redis asks its clients for one; empty for none.")
+    ] = ""
+    tls_key_file: Annotated[
+        str, Meta(description="The key of our certificate; empty where the certificate's file holds it.")
+    ] = ""
 
 
 class ObjectSettings(Struct, frozen=True, kw_only=True):
@@ -47,6 +67,10 @@ class ObjectSettings(Struct, frozen=True, kw_only=True):
             description="`s3://BUCKET/FOLDER`, or a folder that gateways and workers share; empty for none: everything "
             "travels through the broker then. Credentials of S3 come from its own variables (`AWS_…`)."
         ),
+    ] = ""
+    tls_ca_file: Annotated[
+        str,
+        Meta(description="Authorities that sign the store's certificate; empty for those of the system."),
     ] = ""
     threshold_bytes: Annotated[
         int, Meta(ge=1024, description="A larger request travels through the object store, in bytes.")

@@ -36,7 +36,7 @@ def _show_default(item: msgspec.structs.FieldInfo) -> str:
     value: Any = item.default_factory() if item.default is msgspec.NODEFAULT else item.default
     if value is None:
         return "none"
-    if value in ("", {}):
+    if value in ("", {}, ()):
         return "empty"
     return f"`{value}`"
 
@@ -51,6 +51,8 @@ def _show_type(kind: Any, metas: Sequence[Meta]) -> str:
         return " or ".join(f"`{choice}`" for choice in get_args(kind))
     if Secret in get_args(kind):
         return "secret"
+    if get_origin(kind) is tuple:
+        return "list, in the environment with commas"
     name = getattr(kind, "__name__", str(kind))
     bounds = [f"≥ {_show_number(meta.ge)}" for meta in metas if meta.ge is not None]
     bounds += [f"> {_show_number(meta.gt)}" for meta in metas if meta.gt is not None]

@@ -17,7 +17,7 @@ def open_payloads(settings: ObjectSettings) -> PayloadStore | None:
         ValueError: the URL can't be used.
     """
     check_objects_url(settings)
-    return PayloadStore(_open_objects(settings.url)) if settings.url else None
+    return PayloadStore(_open_objects(settings)) if settings.url else None
 
 
 def check_objects_url(settings: ObjectSettings) -> None:
@@ -28,14 +28,17 @@ def check_objects_url(settings: ObjectSettings) -> None:
             raise ValueError(f"objects.url: {url!r} names no bucket: write s3://BUCKET/FOLDER")
     elif "://" in url:
         raise ValueError(f"objects.url: {url!r} is neither s3://BUCKET/FOLDER nor a folder")
+    if settings.tls_ca_file and not Path(settings.tls_ca_file).is_file():
+        raise ValueError(f"objects.tls_ca_file: there is no file {settings.tls_ca_file}")
 
 
-def _open_objects(url: str) -> ObjectStore:
+def _open_objects(settings: ObjectSettings) -> ObjectStore:
+    url = settings.url
     if url.startswith(S3_PREFIX):
         bucket, _, prefix = url.removeprefix(S3_PREFIX).partition("/")
         # Its import takes a quarter of a second, which those without a bucket need not wait for.
         from headrace.transport.objects.s3 import S3ObjectStore
 
         prefix = prefix.strip("/")
-        return S3ObjectStore(bucket, f"{prefix}/" if prefix else "")
+        return S3ObjectStore(bucket, f"{prefix}/" if prefix else "", ca_file=settings.tls_ca_file)
     return FileObjectStore(Path(url))

@@ -28,9 +28,10 @@ class S3ObjectStore:
     Args:
         bucket: its name.
         prefix: what our names begin with in the bucket; empty, or ends with a slash.
+        ca_file: authorities that the store's certificate is checked against; empty for those of the system.
     """
 
-    def __init__(self, bucket: str, prefix: str) -> None:
+    def __init__(self, bucket: str, prefix: str, *, ca_file: str = "") -> None:
         self._bucket = bucket
         self._prefix = prefix
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="objects")
@@ -41,7 +42,7 @@ class S3ObjectStore:
             retries={"mode": "standard", "total_max_attempts": 3},
         )
         # A session of its own: boto3's shared one keeps the credentials that it saw first.
-        self._client: Any = boto3.Session().client("s3", config=config)  # pyright: ignore[reportUnknownMemberType]
+        self._client: Any = boto3.Session().client("s3", config=config, verify=ca_file or None)  # pyright: ignore[reportUnknownMemberType]
 
     async def put(self, name: str, data: bytes) -> None:
         """Keep an object."""

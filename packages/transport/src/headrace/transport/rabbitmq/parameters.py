@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import pika
 
 from headrace.schema.settings import BrokerSettings
+from headrace.transport.tls import TlsFiles, make_client_context
 
 CONNECT_TIMEOUT_SECONDS = 5
 
@@ -27,6 +28,11 @@ def build_parameters(settings: BrokerSettings, *, name: str) -> pika.URLParamete
         parameters = pika.URLParameters(settings.url)
     except (ValueError, TypeError) as error:
         raise ValueError(f"broker.url: not a usable amqp:// URL: {error}") from None
+    files = TlsFiles(
+        ca_file=settings.tls_ca_file, certificate_file=settings.tls_certificate_file, key_file=settings.tls_key_file
+    )
+    if (context := make_client_context(files, url=settings.url, section="broker")) is not None:
+        parameters.ssl_options = pika.SSLOptions(context, parameters.host)
     in_url: Any = parameters.credentials
     username = settings.username or str(in_url.username)
     password = settings.password.reveal() if settings.password else str(in_url.password)

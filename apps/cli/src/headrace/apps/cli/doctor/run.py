@@ -123,7 +123,8 @@ def _examine_models(settings: Settings) -> Generator[Finding]:
 
 def _examine_gateway(settings: GatewaySettings) -> Finding:
     host = "127.0.0.1" if settings.host in ANY_ADDRESS else settings.host
-    url = f"http://[{host}]:{settings.port}" if ":" in host else f"http://{host}:{settings.port}"
+    scheme = "https" if settings.tls_certificate_file else "http"
+    url = f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"
     status, body = None, b""
     with suppress(OSError, http.client.HTTPException):
         status, body = get_status(f"{url}/readyz", timeout_seconds=TIMEOUT_SECONDS)

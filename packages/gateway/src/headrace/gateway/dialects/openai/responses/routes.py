@@ -7,6 +7,7 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from headrace.gateway.asgi import HttpRequest
+from headrace.gateway.costly import read_body_aside
 from headrace.gateway.desk import Desk
 from headrace.gateway.dialects.base import ParsedCall
 from headrace.gateway.dialects.openai.responses.answering import KeptAnswer, KeptStream
@@ -49,7 +50,7 @@ class ResponsesDesk:
             HeadraceError: the call can't be taken.
             CallFailedError: a background call is not accepted.
         """
-        body = self._reader.read(await self._desk.read(http))
+        body = await read_body_aside(await self._desk.read(http), self._reader.read)
         history = await self.shelf.read_history(body.previous_response_id)
         items = await self.shelf.resolve(_items_of(body))
         request = to_request(body, history=history, items=items)

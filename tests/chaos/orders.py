@@ -1,0 +1,90 @@
+"""What the clients ask, and what they must be told.
+
+The scripted engine's words are known beforehand. vLLM's are not: what it says is asked for once before anything breaks,
+and whoever is asked again must say the same. Its model has random weights, so that the slightest difference in its
+state makes it say something else.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
+from tests.support.processes import EngineKind
+
+TIMEOUT_SECONDS = 90.0
+# So many different orders are made for vLLM: each is asked once undisturbed, and often afterwards.
+DISTINCT = 40
+
+
+class Order(Struct, frozen=True, kw_only=True):
+    """What to ask.
+
+    Attributes:
+        number: of the order.
+        tokens: that each sequence says.
+        sequences: how many.
+        seed: chooses the words.
+        engine: who answers.
+        timeout_seconds: after which an answer counts as hung.
+    """
+
+    number: int
+    tokens: int
+    sequences: int
+    seed: int
+    engine: EngineKind = "scripted"
+    timeout_seconds: float = TIMEOUT_SECONDS
+
+    def body(self, model: str) -> dict[str, Any]:
+        """Return the body of a native request."""
+        parameters: dict[str, Any] = {"n": self.sequences, "seed": self.seed}
+        if self.engine == "scripted":
+            parameters["provider_extensions"] = {"scripted": {"tokens": self.tokens}}
+        else:
+            parameters |= {"max_tokens": self.tokens, "ignore_eos": True, **self._sampling()}
+        return {
+            "model": model,
+            "messages": [{"role": "user", "content": f"chaos {self.number}"}],
+            "stream": True,
+            "output": {"usage": True, "token_ids": self.number % 2 == 0},
+            "generation_parameters": parameters,
+        }
+
+    def _sampling(self) -> dict[str, Any]:
+        """Return one of the kinds of sampling whose state a worker must bring back."""
+        return (
+            {"temperature": 0.0},
+            {"temperature": 1.0},
+            {"temperature": 0.8, "top_p": 0.9, "presence_penalty": 0.5, "frequency_penalty": 0.5},
+        )[self.number % 3]
+
+    def words(self) -> dict[int, str]:
+        """Return what each sequence of the scripted engine must say."""
+        return {
+            index: "".join(generate_tokens(self.tokens, (self.seed + index) % len(WORDS)))
+            for index in range(self.sequences)
+        }
+
+
+def make_orders(count: int, dice: random.Random, *, engine: EngineKind = "scripted") -> list[Order]:
+    """Return what is asked: short and long answers, one and several sequences."""
+    distinct = [_make_order(number, dice, engine) for number in range(count if engine == "scripted" else DISTINCT)]
+    return [distinct[i % len(distinct)] for i in range(count)]
+
+
+def _make_order(number: int, dice: random.Random, engine: EngineKind) -> Order:
+    return Order(
+        number=number,
+        tokens=dice.choice((5, 40, 150, 400)),
+        sequences=dice.choice((1, 1, 1, 3)),
+        seed=dice.randrange(2**31),
+        engine=engine,
+    )
+
+
+def expected_of(orders: Sequence[Order]) -> Mapping[int, dict[int, str]]:
+    """Return what the answers to orders of the scripted engine are, by the number of the order."""
+    return {order.number: order.words() for order in orders}
