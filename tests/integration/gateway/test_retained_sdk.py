@@ -1,6 +1,6 @@
 """The official clients read retained streams, whose frames have ids, as they read any other; over a real socket."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import anthropic
@@ -18,7 +18,7 @@ KEY = {"Idempotency-Key": "the-same"}
 
 
 @asynccontextmanager
-async def _serving(source: ScriptedSource, serve: Serve) -> AsyncIterator[str]:
+async def _serving(source: ScriptedSource, serve: Serve) -> AsyncGenerator[str]:
     limits = RetentionLimits(seconds=60.0, max_count=100, max_total_bytes=2**20)
     retained = RetainedGenerations(
         source,
