@@ -3,9 +3,10 @@
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
+from redis.asyncio import Redis
 
 from headrace.apps.cli.nodes import RedisNode
 from headrace.schema.events import Event, GenerationFinished, GenerationStarted, SequenceDelta, SequenceStarted, Usage
@@ -51,9 +52,11 @@ class Owner(Recorder):
 
 
 class Harness(Protocol):
-    """Makes stores that see the same generations."""
+    """Makes stores that see the same generations, and lets a lease run out."""
 
     async def start(self, owner: Owner) -> RetentionStore: ...
+
+    async def lapse(self, request_id: str) -> None: ...
 
     async def close(self) -> None: ...
 
@@ -68,6 +71,9 @@ class MemoryHarness:
         await store.start(owner)
         self._stores.append(store)
         return store
+
+    async def lapse(self, request_id: str) -> None:
+        self._shared.kept[request_id].lease_until = 0.0
 
     async def close(self) -> None:
         for store in self._stores:
@@ -85,6 +91,11 @@ class RedisHarness(MemoryHarness):
         await store.start(owner)
         self._stores.append(store)
         return store
+
+    async def lapse(self, request_id: str) -> None:
+        client: Any = Redis.from_url(self._settings.url)  # pyright: ignore[reportUnknownMemberType]
+        await client.zadd("headrace:running", {request_id: 0}, xx=True)
+        await client.aclose()
 
 
 databases = itertools.cycle(range(1, 16))
@@ -250,6 +261,19 @@ async def test_what_runs_is_claimed_by_nobody_and_what_was_released_by_one(harne
         # Of both, only the one that claimed it writes.
         other.write(orphan.log, [*MORE, *END])
     assert await read_all(reader) == [*SOME, *MORE, *END]
+
+
+async def test_one_of_our_own_is_no_orphan_of_ours(harness: Harness) -> None:
+    owner = Owner()
+    store = await harness.start(owner)
+    log = await open_log(store, head_of())
+    store.write(log, SOME)
+    await read_until(log, 3)
+    await harness.lapse(log.request_id)
+    assert await store.claim_orphan() is None
+    store.write(log, END)
+    assert await read_all(log) == [*SOME, *END]
+    assert owner.lost == []
 
 
 async def test_one_that_has_ended_makes_room_and_one_that_runs_does_not(

@@ -31,6 +31,16 @@ def make_request_id() -> str:
     return f"{REQUEST_ID_PREFIX}{milliseconds:012x}{secrets.token_hex(10)}"
 
 
+def created_at(request_id: str) -> float:
+    """Return when an id was made, Unix seconds: an answer that is written again says what it said before."""
+    try:
+        made = int(request_id.removeprefix(REQUEST_ID_PREFIX)[:12], 16) / 1000
+    except ValueError:
+        made = 0.0
+    # One that says nothing was made elsewhere.
+    return made or time.time()
+
+
 def request_id_headers(request_id: str) -> dict[str, str]:
     """Return the headers by which a client learns the id of its generation, to cancel it or to ask about it.
 

@@ -31,6 +31,7 @@ from headrace.schema.events import GenerationFailed
 from headrace.schema.settings import RetentionSettings
 from headrace.transport.retention import (
     EventLog,
+    IdempotencyClaim,
     Orphan,
     RetainedHead,
     RetentionFullError,
@@ -40,6 +41,8 @@ from headrace.transport.retention import (
 from headrace.transport.tasks import TaskOwner
 
 ADOPT_SECONDS = 1.0
+# A larger request is made canonical in a thread, so that the streams of others go on.
+ASIDE_BYTES = 64 * 1024
 # Others may need a moment to keep what they have just claimed a key for, or to let go of it.
 TRIES = 3
 
@@ -114,7 +117,12 @@ class RetainedGenerations:
             HeadraceError: `conflict`: the key stands for another request.
         """
         submission = structs.replace(submission, retained=True)
-        head = self._make_head(submission, key)
+        encoded = encode_submission(submission)
+        claim = None
+        if key is not None:
+            is_large = len(encoded) > ASIDE_BYTES
+            claim = await asyncio.to_thread(make_claim, key, submission) if is_large else make_claim(key, submission)
+        head = self._make_head(submission, encoded, claim)
         for _ in range(TRIES):
             try:
                 opened = await self._store.open(head)
@@ -134,15 +142,15 @@ class RetainedGenerations:
         message = f"the generation that the header {IDEMPOTENCY_HEADER} stands for has just ended; try again"
         raise HeadraceError(ErrorCode.OVERLOADED, message)
 
-    def _make_head(self, submission: Submission, key: str | None) -> RetainedHead:
+    def _make_head(self, submission: Submission, encoded: bytes, claim: IdempotencyClaim | None) -> RetainedHead:
         now = self._clock()
         return RetainedHead(
             request_id=submission.request_id,
             tenant_id=submission.caller.tenant_id,
-            submission=encode_submission(submission),
+            submission=encoded,
             submitted_at=now,
             deadline=now + (submission.timeout_seconds or self._default_timeout_seconds),
-            claim=None if key is None else make_claim(key, submission),
+            claim=claim,
         )
 
     async def _begin(self, submission: Submission, log: EventLog, call: Call) -> Taken:

@@ -205,7 +205,10 @@ class RedisRetentionStore:
             return None
         answer: bytes = await self._ask(lambda client: client.eval(CLAIM, 1, RUNNING, self._name, LEASE_MS))
         request_id = answer.decode()
-        if not request_id or (head := await self.find(request_id)) is None:
+        # One of our own, whose lease ran out because our loop was blocked, is ours again.
+        if not request_id or self._writer.find(request_id) is not None:
+            return None
+        if (head := await self.find(request_id)) is None:
             return None
         log = await self._load(request_id)
         self._writer.own(OwnedLog(head, log))

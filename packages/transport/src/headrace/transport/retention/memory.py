@@ -186,6 +186,8 @@ class MemoryRetentionStore:
             if not kept.log.has_ended and kept.lease_until <= now:
                 before, kept.owner = kept.owner, self
                 kept.lease_until = now + LEASE_SECONDS
+                if before is self:
+                    continue
                 if before is not None and before._owner is not None:  # noqa: SLF001 - another store of this kind
                     before._owner.lose_owned(kept.head.request_id)  # noqa: SLF001
                 return Orphan(head=kept.head, log=kept.log)
