@@ -31,14 +31,14 @@ def make_request_id() -> str:
     return f"{REQUEST_ID_PREFIX}{milliseconds:012x}{secrets.token_hex(10)}"
 
 
-def created_at(request_id: str) -> float:
+def created_at(request_id: str) -> int:
     """Return when an id was made, Unix seconds: an answer that is written again says what it said before."""
     try:
-        made = int(request_id.removeprefix(REQUEST_ID_PREFIX)[:12], 16) / 1000
+        made = int(request_id.removeprefix(REQUEST_ID_PREFIX)[:12], 16) // 1000
     except ValueError:
-        made = 0.0
+        made = 0
     # One that says nothing was made elsewhere.
-    return made or time.time()
+    return made or int(time.time())
 
 
 def request_id_headers(request_id: str) -> dict[str, str]:

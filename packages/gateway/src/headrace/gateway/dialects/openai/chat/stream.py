@@ -55,7 +55,7 @@ class OpenAIRendering:
         output = submission.request.output
         self._id = to_completion_id(submission.request_id)
         self._model = submission.request.model
-        self._created = int(created_at(submission.request_id))
+        self._created = created_at(submission.request_id)
         self._include_usage = include_usage
         self._shown = Shown(output=output, forced_function=forced_function)
         self._is_plain = not (output.logprobs or output.token_ids)

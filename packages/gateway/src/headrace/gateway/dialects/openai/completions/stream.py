@@ -54,7 +54,7 @@ class CompletionRendering:
     def __init__(self, submission: Submission, *, shown: Shown, include_usage: bool) -> None:
         self._id = to_completion_id(submission.request_id)
         self._request = submission.request
-        self._created = int(created_at(submission.request_id))
+        self._created = created_at(submission.request_id)
         self._include_usage = include_usage
         self._shown = shown
         self._is_plain = shown.generated and shown.logprobs is None and not shown.token_ids
