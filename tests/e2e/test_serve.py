@@ -267,3 +267,25 @@ def test_an_unknown_model_on_the_command_line_is_named(tmp_path: Path) -> None:
         assert server.wait() == 2
     assert "nobody" in server.text
     assert MODEL in server.text
+
+
+def test_a_generation_goes_on_without_its_client_and_is_found_again(tmp_path: Path) -> None:
+    with serving(folder=tmp_path, environment=_scripted(tmp_path)) as server:
+        url, body = f"{server.address}/v1/generations", _body(stream=True)
+        with httpx.stream("POST", url, json=body, headers={"Headrace-Retain": "true"}, timeout=60) as response:
+            frames = "".join(text for text, _ in zip(response.iter_text(), range(3), strict=False))
+            found = f"{url}/{response.headers['headrace-request-id']}"
+        place = frames.rpartition("id: ")[2].partition("\n")[0]
+        headers = {"Accept": "text/event-stream", "Last-Event-ID": place}
+        rest = httpx.get(found, headers=headers, timeout=60).text
+        assert "generation_finished" in rest
+        state = httpx.get(found).json()
+        told = "".join(
+            event.get("text", "")
+            for line in (frames + rest).splitlines()
+            if line.startswith("data: ")
+            for event in msgspec.json.decode(line.removeprefix("data: "))["events"]
+        )
+        assert (state["state"], state["sequences"][0]["text"]) == ("finished", told)
+        server.interrupt()
+        assert server.wait() == 0

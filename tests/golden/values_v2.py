@@ -5,6 +5,7 @@ import struct
 from msgspec import structs
 
 from headrace.schema.control import (
+    AdoptGeneration,
     AttemptGranted,
     AttemptRefused,
     CancelGeneration,
@@ -213,4 +214,5 @@ CONTROLS: list[ControlMessage] = [
     ),
     ResendReplies("gen_2", 2),
     ConfirmAttempt("gen_2", 1),
+    AdoptGeneration("gen_2", "gateway-2", 1700000600.5),
 ]

@@ -164,5 +164,5 @@ async def test_one_connection_serves_call_after_call(serve: Serve) -> None:
             answer = await client.post("/v1/generations", json=CHAT | {"stream": stream})
             assert answer.status_code == 200
         assert (await client.post("/v1/generations", content=b"{")).status_code == 400
-        assert (await client.get("/v1/generations/x")).status_code == 405
+        assert (await client.put("/v1/generations/x")).status_code == 405
     assert [generation.closed for generation in source.generations] == [1, 1, 1, 1]

@@ -9,7 +9,8 @@ from litestar import Litestar
 
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
-from headrace.scheduler.base import GenerationRecord, Submission
+from headrace.gateway.retained.generations import RetainedGenerations
+from headrace.scheduler.base import Adoption, GenerationRecord, Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import (
@@ -111,7 +112,9 @@ class ScriptedSource(Recorder):
         self.waits_told = 0
         self.submissions: list[Submission] = []
         self.generations: list[ScriptedGeneration] = []
+        self.adoptions: list[Adoption] = []
         self.running: set[str] = set()
+        self.cancelled: list[str] = []
 
     async def submit(self, submission: Submission) -> ScriptedGeneration:
         self.submissions.append(submission)
@@ -122,7 +125,12 @@ class ScriptedSource(Recorder):
         self.changed()
         return generation
 
+    async def adopt(self, adoption: Adoption) -> ScriptedGeneration:
+        self.adoptions.append(adoption)
+        return await self.submit(adoption.submission)
+
     def cancel(self, request_id: str) -> bool:
+        self.cancelled.append(request_id)
         return request_id in self.running
 
     async def check(self) -> None:
@@ -136,6 +144,7 @@ def make_app(
     checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     optional_checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     draining: Draining | None = None,
+    retained: RetainedGenerations | None = None,
 ) -> Litestar:
     return create_app(
         GatewayParts(
@@ -147,6 +156,7 @@ def make_app(
             optional_checks=optional_checks or {},
             max_timeout_seconds=100.0,
             draining=draining or Draining(),
+            retained=retained,
         )
     )
 

@@ -45,7 +45,8 @@ async def test_errors_of_openai(method: str, path: str, status: int, code: str, 
         ("GET", "/v2/models", 404, "not_found", None),
         ("GET", "/schema/nothing", 404, "not_found", None),
         ("GET", "/v1/generations", 405, "method_not_allowed", "OPTIONS, POST"),
-        ("GET", "/v1/generations/gen_1", 405, "method_not_allowed", "DELETE, OPTIONS"),
+        ("PUT", "/v1/generations/gen_1", 405, "method_not_allowed", "DELETE, GET, OPTIONS"),
+        ("GET", "/v1/generations/gen_1", 404, "not_found", None),
         ("DELETE", "/v1/generations/gen_1", 404, "not_found", None),
         ("POST", "/livez", 405, "method_not_allowed", "GET, OPTIONS"),
     ],
@@ -59,7 +60,7 @@ async def test_errors_of_everything_else(method: str, path: str, status: int, co
         "error": {
             "code": code,
             "message": IsStr(),
-            "param": "id" if method == "DELETE" else None,
+            "param": "id" if path.endswith("gen_1") and status == 404 else None,
             "retryable": False,
         }
     }

@@ -12,7 +12,7 @@ from msgspec import structs
 from headrace.accounts.limits import CallerLimits, KeyLimits
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.rate_limits import anthropic_headers, openai_headers, show_duration, show_instant
-from headrace.scheduler.base import Generation, Submission
+from headrace.scheduler.base import Adoption, Generation, Submission
 from headrace.schema.caller import Caller, RateLimits
 from headrace.schema.events import GenerationFailed
 from headrace.schema.settings import GatewaySettings
@@ -42,6 +42,9 @@ class OneCaller:
 
     async def submit(self, submission: Submission) -> Generation:
         return await self._source.submit(structs.replace(submission, caller=Caller(tenant_id="t", key_id="k")))
+
+    async def adopt(self, adoption: Adoption) -> Generation:
+        return await self._source.adopt(adoption)
 
     def cancel(self, request_id: str) -> bool:
         return self._source.cancel(request_id)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from headrace.schema.codec import decode_replies
 from headrace.schema.events import AttemptQuery, ReplyItem, SequenceDelta, SequenceStarted, StreamChunk
 from headrace.transport.replies import BrokerState, ReplyOutbox
+from headrace.transport.tasks import TaskOwner
 
 
 class _Way:
@@ -85,3 +86,59 @@ async def test_a_scheduler_that_connects_again_has_a_moment_to_read_a_question()
     await outbox.wait_empty()
     assert way.sent == [("a", [AttemptQuery("r", "w")])]
     assert way.unread == []
+
+
+class _DeadEnd(_Way):
+    """A way out on which nobody reads some addresses."""
+
+    def __init__(self, *dead: str) -> None:
+        super().__init__()
+        self.dead = set(dead)
+        self.box = self.outbox()
+
+    def publish(self, address: str, body: bytes) -> None:
+        super().publish(address, body)
+        if address in self.dead:
+            self.box.take_back(address, decode_replies(body))
+
+    async def until_unread(self) -> None:
+        async with asyncio.timeout(5):
+            while not self.unread:  # noqa: ASYNC110 - it is the outbox that takes its turns
+                await asyncio.sleep(0)
+
+
+async def test_what_is_retained_is_held_while_nobody_reads_it_and_told_whole_to_who_comes() -> None:
+    way = _DeadEnd("dead")
+    stream = way.box.open("dead", request_id="r", attempt=2, is_retained=True)
+    stream.write([SequenceStarted(0), SequenceDelta(0, "a")])
+    await way.until_unread()
+    way.sent.clear()
+    for _ in range(1000):
+        stream.write([SequenceDelta(0, "b")])
+    stream.close()
+    await way.box.wait_empty()
+    heard = TaskOwner().start(way.box.wait_heard("r"), name="heard")
+    await asyncio.sleep(0)
+    assert way.sent == []
+    assert not heard.done()
+    way.box.redirect("r", "alive")
+    await heard
+    await way.box.wait_empty()
+    ((address, (chunk,)),) = way.sent
+    assert address == "alive"
+    assert isinstance(chunk, StreamChunk)
+    assert (chunk.attempt, chunk.retells, chunk.events[0]) == (2, True, SequenceStarted(0))
+    assert "".join(event.text for event in chunk.events if isinstance(event, SequenceDelta)) == "a" + "b" * 1000
+
+
+async def test_what_is_not_retained_goes_nowhere_else() -> None:
+    way = _DeadEnd("dead")
+    stream = way.box.open("dead", request_id="r", attempt=1)
+    stream.write([SequenceDelta(0, "a")])
+    await way.until_unread()
+    way.sent.clear()
+    way.box.redirect("r", "alive")
+    await way.box.wait_empty()
+    assert way.unread == ["r"]
+    assert way.sent == []
+    await way.box.wait_heard("r")

@@ -31,6 +31,7 @@ from headrace.gateway.hosts import HostGuard
 from headrace.gateway.journal import Journal
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.operations import ReadinessCheck, make_operations_routes
+from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.gateway.usage.routes import make_usage_routes
 from headrace.scheduler.base import GenerationSource
 from headrace.schema.settings import GatewaySettings, MeteringSettings, ModelSettings, SchedulerSettings, Secret
@@ -72,6 +73,7 @@ class GatewayParts:
         accounts: who may call; without it, whoever has the one key of the settings.
         metrics: where facts are counted; give it the registry of the process to show other rooms' metrics too.
         draining: begin it when the process wants to end.
+        retained: generations that outlive their call, over the same source; None where none can be.
     """
 
     source: GenerationSource
@@ -86,6 +88,7 @@ class GatewayParts:
     max_timeout_seconds: float = SchedulerSettings().max_request_timeout_seconds
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     draining: Draining = field(default_factory=Draining)
+    retained: RetainedGenerations | None = None
 
 
 def create_app(parts: GatewayParts) -> Litestar:
@@ -100,6 +103,7 @@ def create_app(parts: GatewayParts) -> Litestar:
         default_priority=parts.default_priority,
         draining=parts.draining,
         observers=observers,
+        retained=parts.retained,
     )
     operations = make_operations_routes(
         checks=parts.checks,
@@ -137,7 +141,8 @@ def create_app(parts: GatewayParts) -> Litestar:
         guards=_make_guards(parts),
         exception_handlers={Exception: edge.answer},
         # The scheduler ends what is left when the drain is over.
-        on_shutdown=[desk.detached.join],
+        on_startup=[parts.retained.start] if parts.retained else [],
+        on_shutdown=[desk.detached.join, *([parts.retained.finish] if parts.retained else [])],
         # Bodies are read by us, up to our own limit; logs are set up by the process; the description is our own.
         request_max_body_size=None,
         logging_config=None,

@@ -1,14 +1,24 @@
 """One call from its submission to its end: what it was, when things happened, how it ended."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from headrace.gateway.dialects.base import Order
 from headrace.gateway.facts import FINISHED, CallEnded, CallOpened, GatewayObserver
 from headrace.gateway.failure import Failure
-from headrace.scheduler.base import GenerationRecord
+from headrace.gateway.headers import request_id_headers
+from headrace.scheduler.base import Generation, GenerationRecord, Submission
 from headrace.schema.errors import ErrorCode, answer_for
 from headrace.schema.events import Event, GenerationFailed, GenerationFinished, SequenceDelta, Usage
+
+
+class Submits(Protocol):
+    """Where a call gets its generation."""
+
+    async def submit(self, submission: Submission) -> Generation:
+        """Return the generation; see `GenerationSource`."""
+        ...
 
 
 class Call:
@@ -19,10 +29,19 @@ class Call:
         client_left: set when the client goes away.
         status: the HTTP status of the answer, once it is known.
         record: who ran it, once it was submitted.
+        headers: what every answer to it says: its id, and what is special about it.
+
+    Args:
+        order: what was asked for.
+        observers: are told of it.
+        headers: what is special about its answer.
     """
 
-    def __init__(self, order: Order, observers: Sequence[GatewayObserver]) -> None:
+    def __init__(
+        self, order: Order, observers: Sequence[GatewayObserver], *, headers: Mapping[str, str] | None = None
+    ) -> None:
         self.order = order
+        self.headers = {**request_id_headers(order.submission.request_id), **(headers or {})}
         self.client_left = False
         self.status = 200
         self.record: GenerationRecord | None = None

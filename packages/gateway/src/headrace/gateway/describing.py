@@ -11,14 +11,17 @@ import msgspec
 from msgspec import Struct
 
 from headrace.gateway.headers import (
+    IDEMPOTENCY_HEADER,
     LANE_HEADER,
     LOCAL_ONLY,
     PRIORITY_HEADER,
     PRIVACY_HEADER,
     REQUEST_ID_HEADER,
+    RETAIN_HEADER,
     ROUTE_HEADER,
     TIMEOUT_HEADER,
 )
+from headrace.gateway.retained.wish import MAX_KEY_LENGTH
 from headrace.schema.errors import ERROR_TABLE
 from headrace.schema.names import LANES
 from headrace.schema.task import MAX_PRIORITY
@@ -51,6 +54,18 @@ _CALL_HEADERS: tuple[Schema, ...] = (
         "in": "header",
         "description": "Whether somebody waits for the answer; the batch lane takes what the online lane leaves over.",
         "schema": {"type": "string", "enum": list(LANES), "default": "online"},
+    },
+    {
+        "name": RETAIN_HEADER,
+        "in": "header",
+        "description": "Whether the generation goes on without its call, and can be taken up again.",
+        "schema": {"type": "boolean"},
+    },
+    {
+        "name": IDEMPOTENCY_HEADER,
+        "in": "header",
+        "description": "A call that is sent again with the same key is run once.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY_LENGTH, "pattern": "^[!-~]+$"},
     },
 )
 _ANSWER_HEADERS = {
@@ -93,6 +108,17 @@ def describe_generation(
         "requestBody": {"required": True, "content": {_JSON: {"schema": body}}},
         "responses": {"200": answer, **errors},
     }
+
+
+def describe_retained(state: Schema, frame: Schema, errors: Mapping[str, Schema]) -> Schema:
+    """Return a call that finds a generation again."""
+    answer: Schema = {
+        "description": "The generation as it stands, or for a client that accepts them the data of each frame.",
+        "headers": _ANSWER_HEADERS,
+        "content": {_JSON: {"schema": state}, "text/event-stream": {"schema": frame}},
+    }
+    nothing: Schema = {"description": "The generation has ended, and the client has all of it."}
+    return {"operationId": "showGeneration", "responses": {"200": answer, "204": nothing, **errors}}
 
 
 def describe_read(operation_id: str, schema: Schema, errors: Mapping[str, Schema]) -> Schema:

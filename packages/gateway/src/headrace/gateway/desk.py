@@ -5,9 +5,11 @@ It is the one place that knows the scheduler, the models and the observers; a di
 
 from collections.abc import Callable, Sequence
 
+from msgspec import structs
+
 from headrace.gateway.asgi import HttpRequest
 from headrace.gateway.body import read_body
-from headrace.gateway.call import Call
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.callers import caller_of
 from headrace.gateway.catalogue import Catalogue, ServedModel
 from headrace.gateway.costly import read_body_aside
@@ -15,9 +17,29 @@ from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
-from headrace.gateway.headers import make_request_id, read_lane, read_priority, read_privacy, read_timeout
+from headrace.gateway.headers import (
+    IDEMPOTENCY_HEADER,
+    REPLAYED_HEADER,
+    RETAIN_HEADER,
+    RETAINED_HEADER,
+    make_request_id,
+    read_lane,
+    read_priority,
+    read_privacy,
+    read_timeout,
+)
 from headrace.gateway.ownership import RunningCalls
 from headrace.gateway.response import GenerationResponse
+from headrace.gateway.retained.generations import (
+    RetainedGenerations,
+    RetentionRefusedError,
+    Taken,
+    unknown_generation,
+)
+from headrace.gateway.retained.numbering import NumberedRendering
+from headrace.gateway.retained.places import START, read_place
+from headrace.gateway.retained.reader import OpenedSource
+from headrace.gateway.retained.wish import RetentionWish, read_wish
 from headrace.gateway.sse import EventStreamResponse
 from headrace.gateway.whole import WholeResponse
 from headrace.scheduler.base import GenerationSource, Submission
@@ -36,6 +58,7 @@ class Desk:
         catalogue: what is served now.
         source: runs the calls.
         detached: owns those that go on without their HTTP call.
+        retained: those that outlive their call; None where none can be.
         settings: limits and waits.
 
     Args:
@@ -46,6 +69,7 @@ class Desk:
         default_priority: of a call that does not say.
         draining: whether new ones are refused.
         observers: are told what happens.
+        retained: those that outlive their call; None where none can be.
     """
 
     def __init__(
@@ -58,10 +82,12 @@ class Desk:
         default_priority: int,
         draining: Draining,
         observers: Sequence[GatewayObserver],
+        retained: RetainedGenerations | None = None,
     ) -> None:
         self.catalogue = catalogue
         self.source = source
         self.detached = DetachedGenerations(source)
+        self.retained = retained
         self.settings = settings
         self._max_timeout_seconds = max_timeout_seconds
         self._default_priority = default_priority
@@ -79,7 +105,8 @@ class Desk:
         """
         body = await self.read(http)
         parsed = await read_body_aside(body, parse)
-        return self.respond(self.open_call(http, dialect=dialect, parsed=parsed))
+        call, source = await self.take(http, dialect=dialect, parsed=parsed)
+        return self.respond(call, source)
 
     async def read(self, http: HttpRequest) -> bytes:
         """Give a call its id, and return its body.
@@ -91,11 +118,14 @@ class Desk:
         self._draining.refuse_if_begun()
         return await read_body(http, limit_bytes=self.settings.body_limit_bytes)
 
-    def open_call(self, http: HttpRequest, *, dialect: Dialect, parsed: ParsedCall) -> Call:
-        """Return the call that was read from a request.
+    async def take(self, http: HttpRequest, *, dialect: Dialect, parsed: ParsedCall) -> tuple[Call, Submits]:
+        """Return the call that was read from a request, and where it gets its generation.
+
+        A retained one has begun by then, or was found: the call has the id that it has.
 
         Raises:
-            HeadraceError: its model can't answer it, or a header is wrong.
+            HeadraceError: its model can't answer it, or a header is wrong; or it can't be retained.
+            CallFailedError: it is retained and was not accepted.
         """
         caller = caller_of(http)
         self._check_model(parsed.request, caller)
@@ -112,13 +142,43 @@ class Desk:
         order = Order(
             submission=submission, dialect=dialect, rendering=parsed.rendering(submission), stream=parsed.stream
         )
-        return Call(order, self._observers)
+        call = Call(order, self._observers)
+        wish = read_wish(http.headers, caller)
+        if wish is not None and (taken := await self._retain(call, wish)) is not None:
+            http.scope["state"][REQUEST_ID_STATE] = taken.submission.request_id
+            return self._reading_call(http, order, parsed, taken), OpenedSource(taken.reader)
+        return call, self.source
 
-    def respond(self, call: Call) -> GenerationResponse:
+    async def _retain(self, call: Call, wish: RetentionWish) -> Taken | None:
+        """Have a generation retained; None where nobody asked and it can't be."""
+        if self.retained is None:
+            if not wish.is_asked:
+                return None
+            param = RETAIN_HEADER if wish.key is None else IDEMPOTENCY_HEADER
+            message = "this gateway retains no generations: that needs redis.url"
+            raise HeadraceError(ErrorCode.UNSUPPORTED_PARAMETER, message, param=param)
+        try:
+            return await self.retained.open(call.order.submission, key=wish.key, call=call)
+        except RetentionRefusedError:
+            if wish.is_asked:
+                raise
+            return None
+
+    @staticmethod
+    def _reading_call(http: HttpRequest, order: Order, parsed: ParsedCall, taken: Taken) -> Call:
+        """Return the call as one of the readers of its generation, of which others say what becomes of it."""
+        submission = taken.submission
+        place = read_place(http.headers, submission.request_id) if taken.is_replay else START
+        rendering = parsed.rendering(submission) if taken.is_replay else order.rendering
+        numbered = NumberedRendering(rendering, taken.reader, place=place)
+        headers = {RETAINED_HEADER: "true"} | ({REPLAYED_HEADER: "true"} if taken.is_replay else {})
+        return Call(structs.replace(order, submission=submission, rendering=numbered), (), headers=headers)
+
+    def respond(self, call: Call, source: Submits) -> GenerationResponse:
         """Return the answer to a call, whole or as a stream."""
         if call.order.stream:
-            return EventStreamResponse(call, self.source, self.settings)
-        return WholeResponse(call, self.source)
+            return EventStreamResponse(call, source, self.settings)
+        return WholeResponse(call, source)
 
     def _lower(self, priority: int | None, caller: Caller) -> int | None:
         """Return the priority that a caller gets: what it asks for, or the highest that it may have."""
@@ -146,12 +206,24 @@ class Desk:
             raise model_not_found(name)
         return model
 
-    def cancel(self, request_id: str, caller: Caller) -> None:
-        """Cancel a generation.
+    async def take_up(self, request_id: str, caller: Caller) -> Taken:
+        """Return a reader of a retained generation, wherever it runs or ran.
 
         Raises:
-            HeadraceError: `not_found`: none of that id, and of that caller's tenant, runs here.
+            HeadraceError: `not_found`.
         """
+        if self.retained is None:
+            raise unknown_generation()
+        return await self.retained.take_up(request_id, caller)
+
+    async def cancel(self, request_id: str, caller: Caller) -> None:
+        """Cancel a generation that runs here, or a retained one wherever it runs.
+
+        Raises:
+            HeadraceError: `not_found`: none of that id, and of that caller's tenant, runs.
+        """
+        if self.retained is not None and await self.retained.cancel(request_id, caller):
+            return
         if not self._running.belongs_to(request_id, caller) or not self.source.cancel(request_id):
             raise HeadraceError(ErrorCode.NOT_FOUND, "there is no running generation with this id", param="id")
 

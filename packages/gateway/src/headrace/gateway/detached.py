@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Protocol
 
-from headrace.gateway.call import Call
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.reading import next_batch
 from headrace.gateway.response import submit
 from headrace.gateway.unexpected import report_unexpected
@@ -42,7 +42,7 @@ class DetachedGenerations:
         self._tasks = TaskOwner()
         self._running: dict[str, asyncio.Task[None]] = {}
 
-    async def start(self, call: Call, reader: DetachedReader) -> None:
+    async def start(self, call: Call, reader: DetachedReader, source: Submits) -> None:
         """Submit a call, and read its generation from now on.
 
         Raises:
@@ -50,7 +50,7 @@ class DetachedGenerations:
         """
         call.open()
         try:
-            generation = await submit(call, self._source)
+            generation = await submit(call, source)
         except BaseException:
             call.close()
             raise

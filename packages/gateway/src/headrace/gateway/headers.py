@@ -22,6 +22,11 @@ LOCAL_ONLY = "local_only"
 ROUTE_HEADER = "Headrace-Route"
 LANE_HEADER = "Headrace-Lane"
 REQUEST_ID_HEADER = "Headrace-Request-Id"
+RETAIN_HEADER = "Headrace-Retain"
+RETAINED_HEADER = "Headrace-Retained"
+IDEMPOTENCY_HEADER = "Idempotency-Key"
+REPLAYED_HEADER = "Idempotent-Replayed"
+LAST_EVENT_ID_HEADER = "Last-Event-ID"
 REQUEST_ID_PREFIX = "gen_"
 ANTHROPIC_VERSION_HEADER = "Anthropic-Version"
 """Anthropic's clients send it with every request, and no others do."""
@@ -33,6 +38,16 @@ def make_request_id() -> str:
     return f"{REQUEST_ID_PREFIX}{milliseconds:012x}{secrets.token_hex(10)}"
 
 
+def created_at(request_id: str) -> int:
+    """Return when an id was made, Unix seconds: an answer that is written again says what it said before."""
+    try:
+        made = int(request_id.removeprefix(REQUEST_ID_PREFIX)[:12], 16) // 1000
+    except ValueError:
+        made = 0
+    # One that says nothing was made elsewhere.
+    return made or int(time.time())
+
+
 def request_id_headers(request_id: str) -> dict[str, str]:
     """Return the headers by which a client learns the id of its generation, to cancel it or to ask about it.
 
@@ -42,8 +57,8 @@ def request_id_headers(request_id: str) -> dict[str, str]:
 
 
 def route_headers(record: GenerationRecord) -> dict[str, str]:
-    """Return the header by which a client learns who answers: `own`, or `provider:NAME`."""
-    return {ROUTE_HEADER: quote(record.route, safe=" :/@+")}
+    """Return the header by which a client learns who answers: `own`, or `provider:NAME`; none where nobody knows."""
+    return {ROUTE_HEADER: quote(record.route, safe=" :/@+")} if record.route else {}
 
 
 def read_privacy(headers: Headers) -> bool:

@@ -11,17 +11,17 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 from msgspec import structs
 
-from headrace.gateway.call import Call
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.failure import CallFailedError, Failure, failure_of_error
-from headrace.gateway.headers import request_id_headers, route_headers
+from headrace.gateway.headers import route_headers
 from headrace.gateway.reading import ClientLeftError, watch_client
 from headrace.gateway.unexpected import report_unexpected
-from headrace.scheduler.base import Generation, GenerationSource
+from headrace.scheduler.base import Generation
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import Event, GenerationQueued
 
 
-async def submit(call: Call, source: GenerationSource) -> Generation:
+async def submit(call: Call, source: Submits) -> Generation:
     """Submit a call.
 
     Raises:
@@ -44,7 +44,7 @@ class GenerationResponse(ASGIResponse):
         call: the call to answer.
         source: takes its submission.
         media_type: of the answer.
-        headers: of the answer, beside the request id.
+        headers: of the answer, beside those of the call.
 
     Attributes:
         call: the call to answer.
@@ -53,9 +53,9 @@ class GenerationResponse(ASGIResponse):
     """
 
     def __init__(
-        self, call: Call, source: GenerationSource, *, media_type: str, headers: Mapping[str, str] | None = None
+        self, call: Call, source: Submits, *, media_type: str, headers: Mapping[str, str] | None = None
     ) -> None:
-        self.answer_headers = {**request_id_headers(call.order.submission.request_id), **(headers or {})}
+        self.answer_headers = {**call.headers, **(headers or {})}
         super().__init__(media_type=media_type, headers=self.answer_headers)
         self.call = call
         self.failure: Failure | None = None

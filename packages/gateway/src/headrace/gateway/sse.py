@@ -16,13 +16,13 @@ from collections.abc import Sequence
 
 from litestar.types import Receive, Scope, Send
 
-from headrace.gateway.call import Call
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.failure import event_of_failure, failure_of_event
 from headrace.gateway.reading import ClientLeftError, next_batch
 from headrace.gateway.response import GenerationResponse
 from headrace.gateway.unexpected import report_unexpected
-from headrace.scheduler.base import Generation, GenerationSource
-from headrace.schema.events import Event, GenerationFailed, GenerationQueued, is_terminal
+from headrace.scheduler.base import Generation
+from headrace.schema.events import Event, GenerationFailed, GenerationQueued, SequenceDelta, is_terminal
 from headrace.schema.settings import GatewaySettings
 
 STUCK_SECONDS = 60.0
@@ -46,7 +46,7 @@ class EventStreamResponse(GenerationResponse):
 
     _should_set_content_length = False
 
-    def __init__(self, call: Call, source: GenerationSource, settings: GatewaySettings) -> None:
+    def __init__(self, call: Call, source: Submits, settings: GatewaySettings) -> None:
         super().__init__(call, source, media_type=_MEDIA_TYPE, headers=_HEADERS)
         self._header_wait_seconds = settings.header_wait_seconds
         self._keepalive_seconds = settings.keepalive_seconds
@@ -68,7 +68,7 @@ class EventStreamResponse(GenerationResponse):
             self.call.note(batch)
             if not self._begun:
                 self.say_route(generation, batch)
-            if isinstance(last, GenerationFailed) and not self._begun:
+            if isinstance(last, GenerationFailed) and not self._begun and not _has_text(batch):
                 self.failure = failure_of_event(last)
             elif frames or ended:
                 if ended:
@@ -139,3 +139,8 @@ def describe_wait(queued: GenerationQueued) -> bytes:
     """Return a comment that says how a generation waits."""
     eta = "" if queued.eta_seconds is None else f" eta_seconds={math.ceil(queued.eta_seconds)}"
     return f": queued position={queued.position}{eta}\n\n".encode()
+
+
+def _has_text(batch: Sequence[Event]) -> bool:
+    """Tell whether a part of an answer is in a batch: a client is not kept from it because its end came with it."""
+    return any(type(event) is SequenceDelta for event in batch)

@@ -4,11 +4,11 @@ from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
 from headrace.gateway.answer import AnswerFold
-from headrace.gateway.call import Call
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.failure import failure_of_error, failure_of_event
 from headrace.gateway.reading import next_batch
 from headrace.gateway.response import GenerationResponse
-from headrace.scheduler.base import Generation, GenerationSource
+from headrace.scheduler.base import Generation
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import is_terminal
 
@@ -23,7 +23,7 @@ class WholeResponse(GenerationResponse):
         source: takes its submission.
     """
 
-    def __init__(self, call: Call, source: GenerationSource) -> None:
+    def __init__(self, call: Call, source: Submits) -> None:
         super().__init__(call, source, media_type=_MEDIA_TYPE)
         self._rendered = b""
 

@@ -79,18 +79,17 @@ class Attempts:
             return
         mailbox = entry.mailbox
         runner = mailbox.worker_id or mailbox.granted_to
-        if runner is not None and query.copy != entry.running_copy:
+        if runner is not None and entry.running_copy not in (None, query.copy):
             self._drop(query)
         elif runner is None or runner == query.worker_id:
-            entry.running_copy = query.copy
-            self._grant(query.worker_id, entry, HANDED_AGAIN)
+            self._grant(query.worker_id, entry, HANDED_AGAIN, copy=query.copy)
         elif entry.confirmation is None:
             entry.confirmation = Confirmation(
                 runner,
                 query.worker_id,
                 seconds=self._confirm_seconds(),
                 ask=lambda: self._send(runner, ConfirmAttempt(mailbox.request_id, mailbox.attempt)),
-                grant=lambda asker_id, how: self._grant(asker_id, entry, how),
+                grant=lambda asker_id, how: self._grant(asker_id, entry, how, copy=query.copy),
             )
             entry.confirmation.ask()
 
@@ -157,14 +156,15 @@ class Attempts:
         # Whoever tries the dead letter again needs what it refers to: that is left to the sweep.
         entry.payload = None
         refusal = AttemptRefused(entry.mailbox.request_id, reason, entry.history.lost)
-        self._given_up.add(refusal, copy=entry.running_copy)
+        self._given_up.add(refusal, copy=entry.running_copy or 0)
         self._entries.end_early(entry, ErrorCode.WORKER_LOST, reason)
         self._send(worker_id, refusal)
 
-    def _grant(self, worker_id: str, entry: Entry, how: str) -> None:
+    def _grant(self, worker_id: str, entry: Entry, how: str, *, copy: int) -> None:
         """Let a worker run the next attempt after the last was lost, or end the request where there is to be none."""
         mailbox = entry.mailbox
         entry.confirmation = None
+        entry.running_copy = copy
         previous, before = mailbox.worker_id or mailbox.granted_to, mailbox.attempt
         # A task that was handed out and never begun was given back, or went to somebody who may have begun unheard:
         # no worker was lost under it. The next number fences such a one off.

@@ -57,6 +57,25 @@ class GenerationRecord(Struct, frozen=True, kw_only=True):
     retry_after_seconds: float | None = None
 
 
+class Adoption(Struct, frozen=True, kw_only=True):
+    """A retained generation whose gateway is gone, as far as it is known.
+
+    Attributes:
+        submission: what was asked for.
+        submitted_at: when, Unix seconds.
+        deadline: when it is worth nothing any more, Unix seconds.
+        events: what its readers may have been told, from the start; token ids and reasoning are among them, whether
+            they were asked for or not. None of them is terminal.
+        record: what was known of it last.
+    """
+
+    submission: Submission
+    submitted_at: float
+    deadline: float
+    events: tuple[Event, ...] = ()
+    record: GenerationRecord = GenerationRecord()
+
+
 class Generation(Protocol):
     """A generation that runs, for its one reader.
 
@@ -106,6 +125,16 @@ class GenerationSource(Protocol):
 
         Raises:
             HeadraceError: it is not accepted: model_not_found, overloaded, broker_unavailable, shutting_down.
+        """
+        ...
+
+    async def adopt(self, adoption: Adoption) -> Generation:
+        """Go on with a generation that another gateway began, which is gone.
+
+        The generation yields what its readers have not been told yet, and its record tells all that it has cost.
+
+        Raises:
+            HeadraceError: it can't be gone on with: `provider_unavailable` where a provider ran it, or as in `submit`.
         """
         ...
 

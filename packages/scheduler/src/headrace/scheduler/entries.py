@@ -32,7 +32,8 @@ class Entry(Struct):
         confirmation: its worker was asked whether it still runs it.
         payload: what it has in the object store.
         copies: how many copies of its task were published.
-        running_copy: which of the messages of its task its worker runs it out of.
+        running_copy: which of the messages of its task its worker runs it out of; None where only the gateway knew that
+            from which it was adopted.
     """
 
     mailbox: Mailbox
@@ -46,7 +47,7 @@ class Entry(Struct):
     payload: PayloadRef | None = None
     history: AttemptHistory = field(default_factory=AttemptHistory)
     copies: int = 0
-    running_copy: int = 0
+    running_copy: int | None = 0
 
     def end_timers(self) -> None:
         """Let nothing more happen to it by itself."""
@@ -142,11 +143,21 @@ class Entries:
         if entry.ticket is not None and not was_unsent:
             self._leftovers.add(mailbox.request_id, entry.ticket.line, deadline=entry.deadline)
         self._discard_payload(entry.payload)
+        self._leave(entry, outcome="finished" if mailbox.failure is None else mailbox.failure.code)
+
+    def forget(self, entry: Entry) -> None:
+        """Let a request go that another gateway goes on with; what it has in the object store is still needed."""
+        del self._entries[entry.mailbox.request_id]
+        entry.end_timers()
+        self._leave(entry, outcome="handed_over")
+
+    def _leave(self, entry: Entry, *, outcome: str) -> None:
+        mailbox = entry.mailbox
         self.end_wait(entry, picked_up=False)
         fact = GenerationEnded(
             request_id=mailbox.request_id,
             model=mailbox.model,
-            outcome="finished" if mailbox.failure is None else mailbox.failure.code,
+            outcome=outcome,
             attempts=mailbox.attempt,
             seconds=self._clock() - entry.submitted_at,
             usage=mailbox.usage,

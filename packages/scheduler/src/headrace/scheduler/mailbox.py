@@ -71,6 +71,7 @@ class Mailbox:
         self._has_started = False
         self._has_text = False
         self._ended = False
+        self._is_adopted = False
         self._pending: list[Event] = []
         self._waiter: asyncio.Future[None] | None = None
 
@@ -118,6 +119,28 @@ class Mailbox:
         self._make_seams()
         return self.attempt
 
+    def take_up(self, events: Sequence[Event], *, attempt: int) -> None:
+        """Go on where another gateway's mailbox stood: its reader has been told these events.
+
+        Args:
+            events: all of them, with their tokens.
+            attempt: the last attempt that is known; a later one may run, and shows itself by its chunks.
+        """
+        self.attempt = attempt
+        self._is_adopted = True
+        for event in events:
+            match event:
+                case SequenceDelta(index=index):
+                    self._progress.setdefault(index, SequenceProgress()).note(event)
+                    self._has_text = True
+                case GenerationStarted(worker_id=worker_id, input_tokens=input_tokens):
+                    self.worker_id, self._input_tokens, self._has_started = worker_id, input_tokens, True
+                case SequenceStarted() | SequenceFinished() | PromptEchoed() | PromptEmbedded():
+                    self._said.add((type(event), event.index))
+                case _:
+                    pass
+        self._make_seams()
+
     def told(self) -> tuple[ToldSequence, ...]:
         """Return what the reader was told so far, for the worker that goes on."""
         return tuple(
@@ -127,6 +150,10 @@ class Mailbox:
 
     def accept(self, chunk: StreamChunk) -> None:
         """Take a chunk: drop what is old or known, and note where something is missing."""
+        if self._is_adopted and chunk.attempt > self.attempt:
+            # Granted by the gateway that is gone, which could not say so any more.
+            self.attempt, self.granted_to, self._next_offset = chunk.attempt, None, 0
+            self._make_seams()
         if self._ended or chunk.attempt != self.attempt:
             return
         if chunk.retells:

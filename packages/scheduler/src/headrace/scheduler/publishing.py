@@ -78,6 +78,7 @@ class Publisher:
             lane=submission.lane,
             tenant=submission.caller.tenant_id,
             ask_after=0.0 if ask_after is None else now + ask_after,
+            retained=submission.retained,
         )
         return task if self._large is None else await self._large.move(task)
 

@@ -4,9 +4,10 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from headrace.scheduler.adopting import Announcements, seed_mailbox
 from headrace.scheduler.ageing import AgeingPolicy
 from headrace.scheduler.attempts import Attempts
-from headrace.scheduler.base import Submission
+from headrace.scheduler.base import OWN_ROUTE, Adoption, Submission
 from headrace.scheduler.copies import Copies
 from headrace.scheduler.depths import QueueDepths
 from headrace.scheduler.door import Door
@@ -105,6 +106,7 @@ class Scheduler:
         )
         self._gaps = Gaps(self._entries, transport, seconds=gap_seconds)
         self._stored = StoredChunks(large, self._entries, take=self._take)
+        self._announcements = Announcements(self._entries, transport)
         self._is_closing = False
 
     @property
@@ -128,16 +130,9 @@ class Scheduler:
 
     async def submit(self, submission: Submission) -> MailboxGeneration:
         """Accept a request and publish its task; see `GenerationSource`."""
-        request = submission.request
-        if self._is_closing:
-            raise HeadraceError(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
-        deployment = self._models.get(request.model)
-        if deployment is None:
-            raise HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model {request.model!r} does not exist", param="model")
-        check_request(request)
+        deployment = self._find_deployment(submission)
+        check_request(submission.request)
         self._door.check_room(len(self._entries), deployment=deployment)
-        if submission.request_id in self._entries:
-            raise HeadraceError(ErrorCode.CONFLICT, "a request with this id is running")
         await self._door.check_wait(submission, deployment=deployment)
         task = await self._publisher.make_task(submission, deployment=deployment)
         try:
@@ -146,12 +141,37 @@ class Scheduler:
             self._publisher.discard_payload(task.payload)
             raise
 
+    async def adopt(self, adoption: Adoption) -> MailboxGeneration:
+        """Go on with a generation that another gateway began; see `GenerationSource`."""
+        if adoption.record.route != OWN_ROUTE:
+            message = "the gateway that had this answered by a provider was lost; send the request again"
+            raise HeadraceError(ErrorCode.PROVIDER_UNAVAILABLE, message)
+        mailbox = seed_mailbox(adoption, model=self._find_deployment(adoption.submission))
+        seconds = adoption.deadline - self._clock() + DEADLINE_GRACE_SECONDS
+        timer = asyncio.get_running_loop().call_later(seconds, self._expire, mailbox.request_id)
+        entry = Entry(mailbox, adoption.deadline, adoption.submitted_at, timer, ticket=None, running_copy=None)
+        self._entries.add(entry)
+        self._announcements.begin(entry)
+        # It stands in no line of ours, and does not age: where its task is, the gateway that is gone knew.
+        return MailboxGeneration(mailbox, self.cancel, lambda: None)
+
+    def _find_deployment(self, submission: Submission) -> str:
+        if self._is_closing:
+            raise HeadraceError(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
+        if submission.request_id in self._entries:
+            raise HeadraceError(ErrorCode.CONFLICT, "a request with this id is running")
+        model = submission.request.model
+        if (deployment := self._models.get(model)) is None:
+            raise HeadraceError(ErrorCode.MODEL_NOT_FOUND, f"the model {model!r} does not exist", param="model")
+        return deployment
+
     def _open(self, task: GenerationTask) -> MailboxGeneration:
         mailbox = Mailbox(
             task.request_id,
             model=task.deployment or task.request.model,
-            shows_token_ids=task.request.output.token_ids,
-            shows_reasoning=task.request.output.reasoning,
+            # With the tokens another gateway can go on; what its readers did not ask for is taken away later.
+            shows_token_ids=task.request.output.token_ids or task.retained,
+            shows_reasoning=task.request.output.reasoning or task.retained,
         )
         line = self._waiting.find(mailbox.model, task.lane)
         share = line.find_share(task.tenant, task.priority)
@@ -245,6 +265,12 @@ class Scheduler:
         self._entries.end_early(entry, ErrorCode.CANCELLED, "the request was cancelled")
         return True
 
+    def let_go(self, request_ids: Sequence[str]) -> None:
+        """Forget generations that other gateways go on with: they are not cancelled."""
+        for request_id in request_ids:
+            if (entry := self._entries.get(request_id)) is not None:
+                self._entries.forget(entry)
+
     def _expire(self, request_id: str) -> None:
         if (entry := self._entries.get(request_id)) is not None:
             self._entries.end_early(entry, ErrorCode.DEADLINE_EXCEEDED, "the request did not end before its deadline")
@@ -259,6 +285,7 @@ class Scheduler:
         """Refuse new requests, cancel those still running, and close the transport."""
         self.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
         await self._depths.close()
+        self._announcements.close()
         await self._transport.close()
         await self._stored.close()
         await self._publisher.close()

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.schema.control import ControlMessage
-from headrace.schema.events import ReplyItem
+from headrace.schema.events import Event, ReplyItem
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import GenerationTask
 
@@ -18,6 +18,7 @@ _encoder = msgspec.msgpack.Encoder()
 _task_decoder = msgspec.msgpack.Decoder(GenerationTask)
 _request_decoder = msgspec.msgpack.Decoder(ChatCompletionRequest)
 _replies_decoder = msgspec.msgpack.Decoder(list[ReplyItem])
+_events_decoder = msgspec.msgpack.Decoder(list[Event])
 _control_decoder = msgspec.msgpack.Decoder(ControlMessage)
 
 
@@ -84,6 +85,23 @@ def decode_replies(data: bytes) -> list[ReplyItem]:
         return _replies_decoder.decode(data)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise CodecError(f"not a batch of replies: {error}") from None
+
+
+def encode_events(events: Sequence[Event]) -> bytes:
+    """Encode events as they are retained: one msgpack array."""
+    return _encoder.encode(events)
+
+
+def decode_events(data: bytes) -> list[Event]:
+    """Decode events that were retained.
+
+    Raises:
+        CodecError: the bytes are no events.
+    """
+    try:
+        return _events_decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise CodecError(f"not a list of events: {error}") from None
 
 
 def encode_control(message: ControlMessage) -> bytes:

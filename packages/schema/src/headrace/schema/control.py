@@ -85,4 +85,21 @@ class ConfirmAttempt(Struct, frozen=True, array_like=True, tag=5):
     attempt: int
 
 
-ControlMessage = CancelGeneration | AttemptGranted | AttemptRefused | ResendReplies | ConfirmAttempt
+class AdoptGeneration(Struct, frozen=True, array_like=True, tag=6):
+    """The scheduler that waited for this retained generation is gone: another one waits for it now.
+
+    It is told to every worker of the model, again and again until the generation has ended, since a worker that is
+    handed the task later must know it too.
+
+    Attributes:
+        request_id: the generation.
+        reply_address: where everything about it goes from now on.
+        deadline: its deadline, Unix seconds: until then a worker must remember the address.
+    """
+
+    request_id: str
+    reply_address: str
+    deadline: float
+
+
+ControlMessage = CancelGeneration | AttemptGranted | AttemptRefused | ResendReplies | ConfirmAttempt | AdoptGeneration

@@ -156,8 +156,22 @@ class WorkerTransport(Protocol):
         """Return when replies can be written and control messages arrive; wait for as long as that takes."""
         ...
 
-    def open_reply(self, reply_address: str, *, request_id: str, attempt: int) -> ReplyWriter:
-        """Open the way back for one attempt."""
+    def open_reply(
+        self, reply_address: str, *, request_id: str, attempt: int, is_retained: bool = False
+    ) -> ReplyWriter:
+        """Open the way back for one attempt.
+
+        What a retained one tells while nobody reads its address is held, merged, until `redirect` says who reads it
+        now.
+        """
+        ...
+
+    def redirect(self, request_id: str, reply_address: str) -> None:
+        """Tell every attempt at a retained generation from its start to another address, and go on there."""
+        ...
+
+    async def wait_heard(self, request_id: str) -> None:
+        """Return when nothing of a retained generation is held for want of a reader."""
         ...
 
     def send(self, reply_address: str, statement: AttemptQuery | AttemptRunning) -> None:

@@ -13,6 +13,7 @@ from msgspec import structs
 
 from headrace.schema.codec import CodecError, decode_request
 from headrace.schema.control import (
+    AdoptGeneration,
     AttemptGranted,
     AttemptRefused,
     CancelGeneration,
@@ -36,6 +37,7 @@ from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyWriter, WorkerTransport
 from headrace.transport.objects import PayloadError, PayloadStore
+from headrace.worker.adoptions import Adoptions
 from headrace.worker.engines.base import EngineDeadError, EngineJob
 from headrace.worker.observer import WorkerObserver
 from headrace.worker.running import Run, StopReason
@@ -96,6 +98,7 @@ class Execution:
         self._questions: dict[str, asyncio.Future[AttemptGranted | AttemptRefused]] = {}
         self._cancelled = Tombstones(clock)
         self._is_draining = False
+        self._adoptions = Adoptions(clock)
 
     async def execute(self, task: GenerationTask, *, redelivered: bool) -> None:
         """Run a task to its end. Returning means that it may be acknowledged.
@@ -118,7 +121,7 @@ class Execution:
             if task.request_id in self._cancelled:
                 run.outcome = ErrorCode.CANCELLED
             elif run.picked_up >= task.deadline:
-                writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=1)
+                writer = self._open_reply(task, attempt=1)
                 self._fail(run, writer, ErrorCode.DEADLINE_EXCEEDED, "the request waited past its deadline", "queue")
             elif (
                 granted := await self._find_attempt(task, must_ask=redelivered or self._may_run_elsewhere(task))
@@ -137,7 +140,7 @@ class Execution:
             if run.stop_reason is None or run.stop_reason == "handed back":
                 run.outcome = run.stop_reason or run.outcome
                 self._transport.send(
-                    task.reply_address,
+                    self._adoptions.address_of(task),
                     AttemptRunning(task.request_id, run.attempt, self._worker_id, is_returned=True),
                 )
                 raise
@@ -146,10 +149,16 @@ class Execution:
             run.report()
 
     async def _flush(self, task: GenerationTask) -> None:
-        """Wait until the last event has left: a task may only be acknowledged after that."""
+        """Wait until the last event has left: a task may only be acknowledged after that.
+
+        Nor may a retained one whose reader is gone, before another has taken it up: until then all of it is here only.
+        """
         try:
             async with asyncio.timeout(max(0.0, task.deadline - self._clock())):
                 await self._transport.flush()
+                if task.retained:
+                    await self._transport.wait_heard(task.request_id)
+                    await self._transport.flush()
         except TimeoutError:
             _log.warning("reply not delivered before the deadline", request_id=task.request_id)
 
@@ -164,19 +173,24 @@ class Execution:
         """
         if not must_ask:
             # Said at once: what comes before the start (a payload, the prompt) may take a while.
-            self._transport.send(task.reply_address, AttemptRunning(task.request_id, 1, self._worker_id))
+            statement = AttemptRunning(task.request_id, 1, self._worker_id)
+            self._transport.send(self._adoptions.address_of(task), statement)
             return AttemptGranted(task.request_id, 1)
         answer: asyncio.Future[AttemptGranted | AttemptRefused] = asyncio.get_running_loop().create_future()
         self._questions[task.request_id] = answer
         try:
             while self._clock() < task.deadline:
-                self._transport.send(task.reply_address, AttemptQuery(task.request_id, self._worker_id, task.copy))
+                self._ask(task)
                 done, _ = await asyncio.wait({answer}, timeout=QUERY_AGAIN_SECONDS)
                 if done:
                     return self._read_answer(answer.result())
         finally:
             del self._questions[task.request_id]
         return None
+
+    def _ask(self, task: GenerationTask) -> None:
+        question = AttemptQuery(task.request_id, self._worker_id, task.copy)
+        self._transport.send(self._adoptions.address_of(task), question)
 
     @staticmethod
     def _read_answer(answer: AttemptGranted | AttemptRefused) -> AttemptGranted | None:
@@ -188,7 +202,7 @@ class Execution:
 
     async def _run_attempt(self, run: Run, granted: AttemptGranted) -> None:
         task, run.attempt = run.task, granted.attempt
-        writer = self._transport.open_reply(task.reply_address, request_id=task.request_id, attempt=granted.attempt)
+        writer = self._open_reply(task, attempt=granted.attempt)
         try:
             async with asyncio.timeout(task.deadline - self._clock()):
                 await self._stream(run, writer, granted.told)
@@ -203,6 +217,12 @@ class Execution:
             self._fail(run, writer, ErrorCode.INTERNAL_ERROR, "the engine failed unexpectedly")
         finally:
             writer.close()
+
+    def _open_reply(self, task: GenerationTask, *, attempt: int) -> ReplyWriter:
+        address = self._adoptions.address_of(task)
+        return self._transport.open_reply(
+            address, request_id=task.request_id, attempt=attempt, is_retained=task.retained
+        )
 
     async def _stream(self, run: Run, writer: ReplyWriter, told: tuple[ToldSequence, ...]) -> None:
         task = run.task
@@ -287,17 +307,37 @@ class Execution:
                 self._transport.resend(request_id, attempt)
             case ConfirmAttempt(request_id=request_id, attempt=attempt):
                 self._confirm(request_id, attempt)
+            case AdoptGeneration():
+                self._note_adoption(message)
+
+    def _note_adoption(self, adoption: AdoptGeneration) -> None:
+        if not self._adoptions.note(adoption):
+            return
+        self._transport.redirect(adoption.request_id, adoption.reply_address)
+        run = self._runs.get(adoption.request_id)
+        if run is None:
+            return
+        if adoption.request_id in self._questions:
+            self._ask(run.task)
+        elif run.attempt:
+            # Who adopts it may not know yet that anybody has it.
+            self._confirm(adoption.request_id, run.attempt)
 
     def _confirm(self, request_id: str, attempt: int) -> None:
         run = self._runs.get(request_id)
         if run is not None and run.attempt == attempt and run.stop_reason is None:
             statement = AttemptRunning(request_id, attempt, self._worker_id)
-            self._transport.send(run.task.reply_address, statement)
+            self._transport.send(self._adoptions.address_of(run.task), statement)
 
     def lose_readers(self, request_ids: Sequence[str]) -> None:
-        """Stop what nobody reads any more."""
+        """Stop what nobody reads any more, but for what is retained: somebody may take that up."""
         for request_id in request_ids:
-            self._stop(request_id, "unread")
+            run = self._runs.get(request_id)
+            if run is not None and run.task.retained:
+                # One that asks goes on asking, until whoever adopts it answers.
+                _log.warning("generation runs on unread", request_id=request_id)
+            else:
+                self._stop(request_id, "unread")
 
     def begin_drain(self) -> None:
         """Hand back at once what does not run, of the batch lane: another worker goes on with it."""

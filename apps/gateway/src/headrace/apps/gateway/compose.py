@@ -19,12 +19,14 @@ from headrace.apps.gateway.accounts import Accounts
 from headrace.apps.gateway.live import LiveSettings
 from headrace.apps.gateway.metering import Metering, build_metering
 from headrace.apps.gateway.reload import SettingsReloader
-from headrace.apps.gateway.server import FLUSH_SECONDS, build_server, guard_hosts, stop_server
+from headrace.apps.gateway.server import FLUSH_SECONDS, GatewayServer, build_server, guard_hosts, stop_server
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.draining import Draining
+from headrace.gateway.journal import Journal
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.operations import ReadinessCheck
+from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.gateway.routing.breaker import BreakerRules
 from headrace.gateway.routing.facts import RoutingObserver
 from headrace.gateway.routing.journal import RoutingJournal
@@ -44,7 +46,8 @@ from headrace.schema.settings import Settings, SettingsError, served_names
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.objects import open_payloads
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport
-from headrace.transport.redis import RedisProbe, RedisRelay
+from headrace.transport.redis import RedisProbe, RedisRelay, RedisRetentionStore
+from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits, RetentionStore
 
 _log = structlog.get_logger("headrace.gateway")
 
@@ -64,6 +67,7 @@ class Gateway:
     redis: RedisProbe | None
     accounts: Accounts | None
     metering: Metering | None
+    retained: RetainedGenerations | None
 
 
 def connect_broker(settings: Settings) -> SchedulerTransport:
@@ -101,13 +105,13 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         SettingsError: a setting can't be used.
     """
     registry = CollectorRegistry()
-    metrics = SchedulerMetrics(registry)
+    queue_metrics = SchedulerMetrics(registry)
     scheduler = Scheduler(
         transport,
         models=served_names(settings.models),
         settings=settings.scheduler,
-        observers=[metrics],
-        queue_observers=[metrics],
+        observers=[queue_metrics],
+        queue_observers=[queue_metrics],
         large=_open_large(settings),
         levels=levels_of(settings.broker.queue_type),
     )
@@ -120,8 +124,11 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
     if accounts is not None:
         checks["accounts"] = accounts.directory.check
     metering = _build_metering(settings, routed, catalogue, accounts, registry)
+    source = routed if metering is None else metering.source
+    metrics = GatewayMetrics(registry)
+    retained = _retain(settings, source, scheduler, metrics)
     parts = GatewayParts(
-        source=routed if metering is None else metering.source,
+        source=source,
         models=settings.models,
         catalogue=catalogue,
         settings=guard_hosts(settings.gateway, has_accounts=accounts is not None),
@@ -132,8 +139,9 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         default_priority=settings.scheduler.default_priority,
         accounts=None if accounts is None else accounts.parts,
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,
-        metrics=GatewayMetrics(registry),
+        metrics=metrics,
         draining=draining,
+        retained=retained,
     )
     return Gateway(
         settings=settings,
@@ -154,6 +162,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         redis=redis,
         accounts=accounts,
         metering=metering,
+        retained=retained,
     )
 
 
@@ -186,6 +195,36 @@ def _build_metering(
         registry=registry,
         context_of=catalogue.context_of,
     )
+
+
+def _retain(
+    settings: Settings, source: GenerationSource, scheduler: Scheduler, metrics: GatewayMetrics
+) -> RetainedGenerations | None:
+    store = _open_retention(settings)
+    if store is None:
+        return None
+    return RetainedGenerations(
+        source,
+        store,
+        settings=settings.retention,
+        default_timeout_seconds=settings.scheduler.request_timeout_seconds,
+        observers=(metrics, Journal()),
+        let_go=scheduler.let_go,
+    )
+
+
+def _open_retention(settings: Settings) -> RetentionStore | None:
+    """Return where generations are retained: what every gateway sees, or the memory of the only one."""
+    kept = settings.retention
+    limits = RetentionLimits(seconds=kept.seconds, max_count=kept.max_count, max_total_bytes=kept.max_total_bytes)
+    if settings.broker.url.startswith("memory:"):
+        return MemoryRetentionStore(MemoryRetention(limits))
+    if not settings.redis.url:
+        return None
+    try:
+        return RedisRetentionStore(settings.redis, limits, owner=f"gateway-{secrets.token_hex(8)}")
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
 
 
 def _open_large(settings: Settings) -> LargeRequests | None:
@@ -237,19 +276,33 @@ async def serve_gateway(
             await stop.wait()
             if reloading is not None:
                 reloading.cancel()
-            gateway.draining.begin()
-            _log.info("gateway draining", in_flight=gateway.scheduler.in_flight + gateway.routed.in_flight)
-            if not await stop_server(server, serving, seconds=gateway.settings.gateway.drain_seconds):
-                for source in (gateway.routed, gateway.scheduler):
-                    source.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
-                await stop_server(server, serving, seconds=FLUSH_SECONDS)
+            await _drain(gateway, server, serving)
     finally:
-        await gateway.routed.close()
-        await gateway.providers.close()
-        await gateway.scheduler.close()
-        if gateway.metering is not None:
-            await gateway.metering.close()
-        if gateway.redis is not None:
-            await gateway.redis.close()
-        if gateway.accounts is not None:
-            await gateway.accounts.close()
+        await _close(gateway)
+
+
+async def _drain(gateway: Gateway, server: GatewayServer, serving: "asyncio.Task[None]") -> None:
+    gateway.draining.begin()
+    _log.info("gateway draining", in_flight=gateway.scheduler.in_flight + gateway.routed.in_flight)
+    if await stop_server(server, serving, seconds=gateway.settings.gateway.drain_seconds):
+        return
+    if gateway.retained is not None:
+        await gateway.retained.leave()
+    for source in (gateway.routed, gateway.scheduler):
+        source.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
+    await stop_server(server, serving, seconds=FLUSH_SECONDS)
+
+
+async def _close(gateway: Gateway) -> None:
+    # First of all: what it leaves to other gateways must not be ended by those who run it.
+    if gateway.retained is not None:
+        await gateway.retained.close()
+    await gateway.routed.close()
+    await gateway.providers.close()
+    await gateway.scheduler.close()
+    if gateway.metering is not None:
+        await gateway.metering.close()
+    if gateway.redis is not None:
+        await gateway.redis.close()
+    if gateway.accounts is not None:
+        await gateway.accounts.close()

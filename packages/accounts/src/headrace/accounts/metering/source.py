@@ -7,6 +7,7 @@ metrics and the log. What was accepted has exactly one row, whatever becomes of 
 import asyncio
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -20,8 +21,9 @@ from headrace.accounts.metering.settling import Settling
 from headrace.accounts.prices import PriceTable
 from headrace.accounts.quota.base import Amount, Reservation, Subject
 from headrace.accounts.quota.quota import Quota
-from headrace.scheduler.base import Generation, GenerationSource, Submission
+from headrace.scheduler.base import Adoption, Generation, GenerationSource, Submission
 from headrace.schema.caller import Caller, RateLimits
+from headrace.schema.errors import HeadraceError
 
 UNKNOWN_CONTEXT_TOKENS = 8192
 """Context of a model that only a provider knows."""
@@ -103,6 +105,33 @@ class MeteredSource:
             rate_limits=rate_limits,
             started_at=started_at,
         )
+
+    async def adopt(self, adoption: Adoption) -> Generation:
+        """Go on with what another gateway has reserved and recorded; see `GenerationSource`.
+
+        It is settled here and once: that gateway did not, and the row that its journal leaves is replaced by ours.
+        """
+        submission = adoption.submission
+        if not submission.caller.tenant_id and not self._record_anonymous:
+            return await self._inner.adopt(adoption)
+        generation = await self._inner.adopt(adoption)
+        opened = self._open(submission, adoption.submitted_at)
+        await self._take_over(submission)
+        return MeteredGeneration(
+            generation,
+            submission,
+            settling=self._parts.settling,
+            opened=opened,
+            rate_limits=None,
+            started_at=adoption.submitted_at,
+        )
+
+    async def _take_over(self, submission: Submission) -> None:
+        """Hold what another gateway has reserved; where nobody knows the limits now, it holds until its lease ends."""
+        with suppress(HeadraceError):
+            reservation = await self._plan(submission)
+            if reservation.subjects:
+                await self._parts.quota.take_over(reservation)
 
     def cancel(self, request_id: str) -> bool:
         """Cancel a generation; see `GenerationSource`."""

@@ -73,8 +73,9 @@ class Run:
         self.mailbox = Mailbox(
             submission.request_id,
             model=route.name,
-            shows_token_ids=output.token_ids,
-            shows_reasoning=output.reasoning,
+            # See the scheduler: with them another gateway can go on.
+            shows_token_ids=output.token_ids or submission.retained,
+            shows_reasoning=output.reasoning or submission.retained,
         )
         self._submission = submission
         self._route = route

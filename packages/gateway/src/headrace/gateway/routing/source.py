@@ -10,7 +10,7 @@ from headrace.gateway.routing.generation import RoutedGeneration
 from headrace.gateway.routing.leases import ProviderLease
 from headrace.gateway.routing.run import Run, RunParts
 from headrace.gateway.routing.table import Route
-from headrace.scheduler.base import Generation, Submission
+from headrace.scheduler.base import OWN_ROUTE, Adoption, Generation, Submission
 from headrace.schema.checks import check_request
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.settings import SchedulerSettings
@@ -87,6 +87,23 @@ class RoutedSource:
         if model != submission.request.model:
             submission = structs.replace(submission, request=structs.replace(submission.request, model=model))
         return await self._parts.own.submit(submission)
+
+    async def adopt(self, adoption: Adoption) -> Generation:
+        """Go on with what our own workers run; see `GenerationSource`.
+
+        Raises:
+            HeadraceError: as there; also `provider_unavailable` where it was not settled yet who answers.
+        """
+        submission, record = adoption.submission, adoption.record
+        if record.route != OWN_ROUTE or not record.target:
+            message = "the gateway that had this answered by a provider was lost; send the request again"
+            raise HeadraceError(ErrorCode.PROVIDER_UNAVAILABLE, message)
+        route = self._routing.routes.get(submission.request.model)
+        if route is None or route.own_target is None:
+            # Tries at others are counted too, of which our workers know nothing: a later attempt shows itself.
+            record = structs.replace(record, attempts=1)
+        submission = structs.replace(submission, request=structs.replace(submission.request, model=record.target))
+        return await self._parts.own.adopt(structs.replace(adoption, submission=submission, record=record))
 
     def _check_room(self, request_id: str) -> None:
         if self._is_closing:

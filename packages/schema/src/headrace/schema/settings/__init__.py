@@ -7,6 +7,7 @@ from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.metering import MeteringSettings, PriceSettings
 from headrace.schema.settings.models import ModelSettings, served_names
 from headrace.schema.settings.providers import ProviderSettings
+from headrace.schema.settings.retention import RetentionSettings
 from headrace.schema.settings.root import Settings
 from headrace.schema.settings.routes import RouteSettings, RoutingSettings, TargetSettings
 from headrace.schema.settings.scheduler import SchedulerSettings
@@ -27,6 +28,7 @@ __all__ = [
     "PriceSettings",
     "ProviderSettings",
     "RedisSettings",
+    "RetentionSettings",
     "RouteSettings",
     "RoutingSettings",
     "SchedulerSettings",

@@ -12,6 +12,7 @@ from headrace.schema.settings.local import LogSettings, StorageSettings
 from headrace.schema.settings.metering import MeteringSettings, PriceSettings
 from headrace.schema.settings.models import ModelSettings, demo_models
 from headrace.schema.settings.providers import ProviderSettings
+from headrace.schema.settings.retention import RetentionSettings
 from headrace.schema.settings.routes import RouteSettings, RoutingSettings
 from headrace.schema.settings.scheduler import SchedulerSettings
 from headrace.schema.settings.services import BrokerSettings, ObjectSettings, RedisSettings
@@ -28,6 +29,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     objects: ObjectSettings = ObjectSettings()
     scheduler: SchedulerSettings = SchedulerSettings()
     routing: RoutingSettings = RoutingSettings()
+    retention: RetentionSettings = RetentionSettings()
     worker: WorkerSettings = WorkerSettings()
     engine: EngineSettings = EngineSettings()
     metering: MeteringSettings = MeteringSettings()

@@ -147,9 +147,19 @@ class RabbitmqWorkerTransport:
         if self._receiver is not None:
             self._receiver.lose_readers(request_ids)
 
-    def open_reply(self, reply_address: str, *, request_id: str, attempt: int) -> ReplyWriter:
+    def open_reply(
+        self, reply_address: str, *, request_id: str, attempt: int, is_retained: bool = False
+    ) -> ReplyWriter:
         """Open the way back for one attempt."""
-        return self._outbox.open(reply_address, request_id=request_id, attempt=attempt)
+        return self._outbox.open(reply_address, request_id=request_id, attempt=attempt, is_retained=is_retained)
+
+    def redirect(self, request_id: str, reply_address: str) -> None:
+        """Tell a retained generation to another address."""
+        self._outbox.redirect(request_id, reply_address)
+
+    async def wait_heard(self, request_id: str) -> None:
+        """Return when nothing of a retained generation is held."""
+        await self._outbox.wait_heard(request_id)
 
     def send(self, reply_address: str, statement: AttemptQuery | AttemptRunning) -> None:
         """Ask or tell the scheduler something."""

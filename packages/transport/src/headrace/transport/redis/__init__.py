@@ -1,6 +1,7 @@
-"""Redis: asked whether it is there, and the way round the broker while the reply path is down."""
+"""Redis: asked whether it is there, the way round the broker while the reply path is down, and what is retained."""
 
 from headrace.transport.redis.probe import RedisProbe
 from headrace.transport.redis.relay import RedisRelay, check_redis_url
+from headrace.transport.redis.retention import RedisRetentionStore
 
-__all__ = ["RedisProbe", "RedisRelay", "check_redis_url"]
+__all__ = ["RedisProbe", "RedisRelay", "RedisRetentionStore", "check_redis_url"]

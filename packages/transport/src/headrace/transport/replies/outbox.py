@@ -6,6 +6,9 @@ merge, so memory is bounded by the length of the answers.
 
 There are two ways out, the broker and the relay; `routes` says which one is taken. Where some of what was sent may be
 lost, a stream tells its attempt from the start, and the reader drops what it has.
+
+Where nobody reads an address any more, its streams are given up, but for those of retained generations: they are held,
+and still merge, until they are told who reads them now.
 """
 
 import asyncio
@@ -23,6 +26,8 @@ from headrace.transport.tasks import TaskOwner
 SLOW_RETRY_SECONDS = 0.005
 # Streams that have ended and may still be asked to tell their attempt again.
 REMEMBERED_STREAMS = 256
+# The same of retained generations, whose reader may come only after the one before it was given up.
+REMEMBERED_RETAINED = 1024
 
 Publish = Callable[[str, bytes], None]
 Statement = AttemptQuery | AttemptRunning
@@ -63,16 +68,23 @@ class ReplyOutbox:
         self._tasks = TaskOwner()
         self._streams: dict[str, ReplyStream] = {}
         self._ended: OrderedDict[tuple[str, int], ReplyStream] = OrderedDict()
+        self._ended_retained: OrderedDict[tuple[str, int], ReplyStream] = OrderedDict()
+        self._unheard: dict[ReplyStream, asyncio.Event] = {}
         self._dirty: dict[ReplyStream, None] = {}
         self._statements: dict[str, list[Statement]] = {}
         self._timer: asyncio.Handle | None = None
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def open(self, reply_address: str, *, request_id: str, attempt: int) -> ReplyStream:
+    def open(self, reply_address: str, *, request_id: str, attempt: int, is_retained: bool = False) -> ReplyStream:
         """Open the way back for one attempt."""
         stream = ReplyStream(
-            reply_address, request_id=request_id, attempt=attempt, on_write=self._mark_dirty, on_close=self._end
+            reply_address,
+            request_id=request_id,
+            attempt=attempt,
+            is_retained=is_retained,
+            on_write=self._mark_dirty,
+            on_close=self._end,
         )
         self._streams[request_id] = stream
         return stream
@@ -86,13 +98,28 @@ class ReplyOutbox:
         """Tell an attempt from its start, because its reader misses something."""
         stream = self._streams.get(request_id)
         if stream is None or stream.attempt != attempt:
-            stream = self._ended.get((request_id, attempt))
+            stream = self._ended.get((request_id, attempt)) or self._ended_retained.get((request_id, attempt))
         if stream is not None:
             self._retell(stream)
 
+    def redirect(self, request_id: str, reply_address: str) -> None:
+        """Tell the attempts at a retained generation from their start to another address."""
+        ended = [stream for (name, _), stream in self._ended_retained.items() if name == request_id]
+        running = self._streams.get(request_id)
+        for stream in ended if running is None else [*ended, running]:
+            if stream.is_retained and stream.reply_address != reply_address:
+                stream.reply_address = reply_address
+                self._release(stream)
+                self._retell(stream)
+
+    async def wait_heard(self, request_id: str) -> None:
+        """Return when none of a request's streams waits for a reader."""
+        while waits := [heard for stream, heard in self._unheard.items() if stream.request_id == request_id]:
+            await waits[0].wait()
+
     def lose_connection(self) -> None:
         """Learn that the broker's connection is gone, and with it perhaps what was last written to it."""
-        for stream in [*self._streams.values(), *self._ended.values()]:
+        for stream in [*self._streams.values(), *self._ended.values(), *self._ended_retained.values()]:
             if stream.has_told:
                 self._retell(stream)
 
@@ -128,16 +155,29 @@ class ReplyOutbox:
     def _end(self, stream: ReplyStream) -> None:
         if self._streams.get(stream.request_id) is stream:
             del self._streams[stream.request_id]
-        self._ended[stream.request_id, stream.attempt] = stream
-        if len(self._ended) > REMEMBERED_STREAMS:
-            self._ended.popitem(last=False)
+        remembered, most = self._ended, REMEMBERED_STREAMS
+        if stream.is_retained:
+            remembered, most = self._ended_retained, REMEMBERED_RETAINED
+        remembered[stream.request_id, stream.attempt] = stream
+        if len(remembered) > most:
+            self._release(remembered.popitem(last=False)[1])
 
     def _retell(self, stream: ReplyStream) -> None:
         stream.must_retell = True
         self._mark_dirty(stream)
 
+    def _keep_unheard(self, streams: Sequence[ReplyStream]) -> None:
+        for stream in streams:
+            # All of it is told once there is a reader.
+            stream.must_retell = True
+            self._unheard[stream] = asyncio.Event()
+
+    def _release(self, stream: ReplyStream) -> None:
+        if (heard := self._unheard.pop(stream, None)) is not None:
+            heard.set()
+
     def _mark_dirty(self, stream: ReplyStream) -> None:
-        if stream.is_held:
+        if stream.is_held or stream in self._unheard:
             return
         self._dirty[stream] = None
         if self._timer is None:
@@ -177,6 +217,7 @@ class ReplyOutbox:
         elif way is Way.RELAY and self._pump is not None:
             self._pump.add(address, streams, statements)
         elif way is Way.NOBODY:
+            self._keep_unheard([stream for stream in streams if stream.is_retained])
             asking = [said.request_id for said in statements if isinstance(said, AttemptQuery)]
             self._on_unread([*(stream.request_id for stream in streams), *asking])
         else:
@@ -250,7 +291,7 @@ class ReplyOutbox:
                     self._ask_later(address, statement)
             for stream in streams:
                 stream.must_retell = True
-                if not stream.is_held:
+                if not stream.is_held and stream not in self._unheard:
                     self._dirty[stream] = None
             self._schedule(RETRY_SECONDS)
 

@@ -20,6 +20,7 @@ class ReplyStream:
         reply_address: where its chunks go.
         request_id: the request.
         attempt: which try.
+        is_retained: it is held while nobody reads its address, and not given up.
         must_retell: the next chunk tells the attempt from its start.
         is_held: a chunk is on its way into the object store, and what follows it must wait.
         ready: what goes out for that chunk, once it is there.
@@ -33,6 +34,7 @@ class ReplyStream:
         "_told",
         "attempt",
         "is_held",
+        "is_retained",
         "must_retell",
         "ready",
         "reply_address",
@@ -45,12 +47,14 @@ class ReplyStream:
         *,
         request_id: str,
         attempt: int,
+        is_retained: bool = False,
         on_write: "Callable[[ReplyStream], None]",
         on_close: "Callable[[ReplyStream], None]",
     ) -> None:
         self.reply_address = reply_address
         self.request_id = request_id
         self.attempt = attempt
+        self.is_retained = is_retained
         self.must_retell = False
         self.is_held = False
         self.ready: ReplyItem | None = None

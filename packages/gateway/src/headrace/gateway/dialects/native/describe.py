@@ -7,11 +7,19 @@ from headrace.gateway.describing import (
     describe_generation,
     describe_path_parameter,
     describe_read,
+    describe_retained,
 )
 from headrace.gateway.dialects.native import wire
 from headrace.gateway.headers import REQUEST_ID_HEADER
 
-BODIES = (wire.GenerationBody, wire.GenerationAnswer, wire.ChunkFrame, wire.Cancellation, wire.ErrorBody)
+BODIES = (
+    wire.GenerationBody,
+    wire.GenerationAnswer,
+    wire.ChunkFrame,
+    wire.RetainedGeneration,
+    wire.Cancellation,
+    wire.ErrorBody,
+)
 
 
 def describe_paths(components: Components) -> Schema:
@@ -28,7 +36,9 @@ def describe_paths(components: Components) -> Schema:
             )
         },
         "/v1/generations/{generation_id}": {
+            "get": describe_retained(components.of(wire.RetainedGeneration), components.of(wire.ChunkFrame), errors)
+            | {"parameters": [describe_path_parameter("generation_id", f"What the header {REQUEST_ID_HEADER} said.")]},
             "delete": describe_read("cancelGeneration", components.of(wire.Cancellation), errors)
-            | {"parameters": [describe_path_parameter("generation_id", f"What the header {REQUEST_ID_HEADER} said.")]}
+            | {"parameters": [describe_path_parameter("generation_id", f"What the header {REQUEST_ID_HEADER} said.")]},
         },
     }

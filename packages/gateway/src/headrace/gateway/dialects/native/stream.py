@@ -46,6 +46,9 @@ class NativeRendering:
 
     Args:
         submission: the call.
+
+    Attributes:
+        position: events of the stream that were rendered so far.
     """
 
     def __init__(self, submission: Submission) -> None:
@@ -53,14 +56,14 @@ class NativeRendering:
         self._model = submission.request.model
         self._output = submission.request.output
         self._head = f"event: {wire.EVENT_NAME}\nid: {submission.request_id}:".encode()
-        self._position = 0
+        self.position = 0
         self._is_text_only = not (self._output.token_ids or self._output.reasoning or self._output.logprobs)
 
     def render_events(self, events: Sequence[Event]) -> bytes:
         """Return one frame with all of the events."""
-        self._position += len(events)
+        self.position += len(events)
         body = b",".join([self._encode(event) for event in events])
-        return b'%b%d\ndata: {"events":[%b]}\n\n' % (self._head, self._position, body)
+        return b'%b%d\ndata: {"events":[%b]}\n\n' % (self._head, self.position, body)
 
     def render_answer(self, answer: Answer) -> bytes:
         """Return the body of a whole answer."""

@@ -120,6 +120,33 @@ class GenerationAnswer(Struct, frozen=True, kw_only=True, omit_defaults=True):
     embeddings: tuple[Embedding, ...] = ()
 
 
+class KeptSequence(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A sequence as far as it is known; `finish_reason` is there when it has ended."""
+
+    index: int
+    text: str
+    finish_reason: FinishReason | None = None
+    stop_sequence: str | None = None
+    token_ids: tuple[int, ...] | None = None
+    reasoning: str | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    logprobs: tuple[Logprob, ...] | None = None
+
+
+class RetainedGeneration(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A retained generation as it stands. `error` is there if it failed."""
+
+    id: str
+    model: str
+    state: Literal["running", "finished", "failed"]
+    sequences: tuple[KeptSequence, ...]
+    usage: TokenUsage | None = None
+    timings: TimingSeconds | None = None
+    prompts: tuple[EchoedPrompt, ...] = ()
+    embeddings: tuple[Embedding, ...] = ()
+    error: ErrorDetail | None = None
+
+
 class Cancellation(Struct, frozen=True):
     """The answer to a cancelled generation."""
 

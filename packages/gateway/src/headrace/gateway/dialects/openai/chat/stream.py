@@ -4,7 +4,6 @@ All that is the same in every frame of a stream is made once; a delta of text co
 join. The frame with the role waits for the first delta: what it says of the content depends on what comes.
 """
 
-import time
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -23,6 +22,7 @@ from headrace.gateway.dialects.openai.errors import to_body, to_chat_param
 from headrace.gateway.dialects.openai.render import to_usage
 from headrace.gateway.failure import Failure, failure_of_error, failure_of_event
 from headrace.gateway.frames import encode_text, encode_value
+from headrace.gateway.headers import created_at
 from headrace.scheduler.base import Submission
 from headrace.schema.events import (
     Event,
@@ -55,7 +55,7 @@ class OpenAIRendering:
         output = submission.request.output
         self._id = to_completion_id(submission.request_id)
         self._model = submission.request.model
-        self._created = int(time.time())
+        self._created = created_at(submission.request_id)
         self._include_usage = include_usage
         self._shown = Shown(output=output, forced_function=forced_function)
         self._is_plain = not (output.logprobs or output.token_ids)

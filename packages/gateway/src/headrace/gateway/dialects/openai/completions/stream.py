@@ -4,7 +4,6 @@ All that is the same in every frame of a choice is made once; a delta of text co
 join. An echo is the first frame of each choice of its prompt.
 """
 
-import time
 from collections.abc import Sequence
 from typing import assert_never
 
@@ -27,6 +26,7 @@ from headrace.gateway.dialects.openai.completions.wire import Shown
 from headrace.gateway.dialects.openai.errors import to_body
 from headrace.gateway.failure import Failure, failure_of_error, failure_of_event
 from headrace.gateway.frames import encode_text, encode_value
+from headrace.gateway.headers import created_at
 from headrace.scheduler.base import Submission
 from headrace.schema.events import (
     Event,
@@ -54,7 +54,7 @@ class CompletionRendering:
     def __init__(self, submission: Submission, *, shown: Shown, include_usage: bool) -> None:
         self._id = to_completion_id(submission.request_id)
         self._request = submission.request
-        self._created = int(time.time())
+        self._created = created_at(submission.request_id)
         self._include_usage = include_usage
         self._shown = shown
         self._is_plain = shown.generated and shown.logprobs is None and not shown.token_ids

@@ -3,8 +3,7 @@
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
 
-from headrace.gateway.call import Call
-from headrace.gateway.desk import Desk
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.dialects.openai.responses.keeping import Keeper
 from headrace.gateway.dialects.openai.responses.render import ResponseRendering, encode_ended
 from headrace.gateway.reading import next_batch
@@ -12,6 +11,7 @@ from headrace.gateway.response import GenerationResponse
 from headrace.gateway.sse import EventStreamResponse
 from headrace.scheduler.base import Generation
 from headrace.schema.events import is_terminal
+from headrace.schema.settings import GatewaySettings
 
 _MEDIA_TYPE = "application/json"
 
@@ -21,13 +21,22 @@ class KeptStream(EventStreamResponse):
 
     Args:
         call: the call to answer.
-        desk: where it was handed in.
+        source: where it gets its generation.
+        settings: the two waits.
         rendering: writes it.
         keeper: keeps it.
     """
 
-    def __init__(self, call: Call, desk: Desk, *, rendering: ResponseRendering, keeper: Keeper) -> None:
-        super().__init__(call, desk.source, desk.settings)
+    def __init__(
+        self,
+        call: Call,
+        source: Submits,
+        settings: GatewaySettings,
+        *,
+        rendering: ResponseRendering,
+        keeper: Keeper,
+    ) -> None:
+        super().__init__(call, source, settings)
         self._rendering = rendering
         self._keeper = keeper
 
@@ -41,13 +50,13 @@ class KeptAnswer(GenerationResponse):
 
     Args:
         call: the call to answer.
-        desk: where it was handed in.
+        source: where it gets its generation.
         rendering: writes it.
         keeper: keeps it.
     """
 
-    def __init__(self, call: Call, desk: Desk, *, rendering: ResponseRendering, keeper: Keeper) -> None:
-        super().__init__(call, desk.source, media_type=_MEDIA_TYPE)
+    def __init__(self, call: Call, source: Submits, *, rendering: ResponseRendering, keeper: Keeper) -> None:
+        super().__init__(call, source, media_type=_MEDIA_TYPE)
         self._fold = rendering.make_fold()
         self._keeper = keeper
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from headrace.gateway.call import Call
+from headrace.gateway.call import Call, Submits
 from headrace.gateway.detached import DetachedGenerations
 from headrace.gateway.dialects.openai.responses.fold import ResponseFold
 from headrace.gateway.dialects.openai.responses.identity import to_request_id
@@ -44,14 +44,14 @@ class BackgroundRuns:
         self._detached = detached
         self._runs: dict[str, BackgroundRun] = {}
 
-    async def start(self, call: Call, fold: ResponseFold, keeper: Keeper) -> StoredResponse:
+    async def start(self, call: Call, source: Submits, fold: ResponseFold, keeper: Keeper) -> StoredResponse:
         """Start one, and return it as it stands.
 
         Raises:
             CallFailedError: it is not accepted.
         """
         run = BackgroundRun(fold, keeper, self._runs)
-        await self._detached.start(call, run)
+        await self._detached.start(call, run, source)
         self._runs[fold.created.id] = run
         return run.to_record()
 

@@ -7,10 +7,9 @@ from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 
 from headrace.gateway.asgi import HttpRequest
-from headrace.gateway.call import Call
 from headrace.gateway.callers import caller_of
 from headrace.gateway.costly import read_body_aside
-from headrace.gateway.desk import REQUEST_ID_STATE, Desk
+from headrace.gateway.desk import Desk
 from headrace.gateway.dialects.base import ParsedCall
 from headrace.gateway.dialects.openai.responses.answering import KeptAnswer, KeptStream
 from headrace.gateway.dialects.openai.responses.background import BackgroundRuns
@@ -26,7 +25,7 @@ from headrace.gateway.dialects.openai.responses.shelf import Shelf
 from headrace.gateway.dialects.openai.responses.store import MemoryResponseStore, StoredResponse
 from headrace.gateway.dialects.openai.responses.wire import ResponseBody
 from headrace.gateway.dialects.openai.tiers import to_lane
-from headrace.gateway.headers import request_id_headers
+from headrace.scheduler.base import Submission
 from headrace.schema.settings import GatewaySettings
 
 _MEDIA_TYPE = "application/json"
@@ -58,25 +57,26 @@ class ResponsesDesk:
         history = await self.shelf.read_history(body.previous_response_id, tenant_id)
         items = await self.shelf.resolve(_items_of(body), tenant_id)
         request = to_request(body, history=history, items=items)
-        rendering = ResponseRendering(http.scope["state"][REQUEST_ID_STATE], body=body)
+        # A retained call that was sent before gets the rendering of the id that it has.
+        renderings: list[ResponseRendering] = []
+
+        def render(submission: Submission) -> ResponseRendering:
+            renderings.append(ResponseRendering(submission.request_id, body=body))
+            return renderings[-1]
+
         parsed = ParsedCall(
-            request=request,
-            rendering=lambda _: rendering,
-            stream=body.stream is True,
-            lane=to_lane(body.service_tier),
+            request=request, rendering=render, stream=body.stream is True, lane=to_lane(body.service_tier)
         )
-        call = self._desk.open_call(http, dialect=self._dialect, parsed=parsed)
+        call, source = await self._desk.take(http, dialect=self._dialect, parsed=parsed)
+        rendering = renderings[-1]
         store = self.shelf.store if body.is_kept else None
         keeper = Keeper(store, history=history, items=items, response_id=rendering.created.id, tenant_id=tenant_id)
         if body.background:
-            return await self._start(call, rendering, keeper)
-        answer = KeptStream if body.stream else KeptAnswer
-        return answer(call, self._desk, rendering=rendering, keeper=keeper)
-
-    async def _start(self, call: Call, rendering: ResponseRendering, keeper: Keeper) -> ASGIResponse:
-        record = await self._runs.start(call, rendering.make_fold(), keeper)
-        headers = request_id_headers(call.order.submission.request_id)
-        return ASGIResponse(body=record.response, media_type=_MEDIA_TYPE, headers=headers)
+            record = await self._runs.start(call, source, rendering.make_fold(), keeper)
+            return ASGIResponse(body=record.response, media_type=_MEDIA_TYPE, headers=call.headers)
+        if body.stream:
+            return KeptStream(call, source, self._desk.settings, rendering=rendering, keeper=keeper)
+        return KeptAnswer(call, source, rendering=rendering, keeper=keeper)
 
 
 def make_store(settings: GatewaySettings) -> MemoryResponseStore:

@@ -1,0 +1,96 @@
+"""What of a submission is kept beside its events, and by what it is recognised."""
+
+import hashlib
+from collections.abc import Sequence
+from typing import cast
+
+import msgspec
+from msgspec import Struct, structs
+
+from headrace.scheduler.base import GenerationRecord, Submission
+from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.transport.retention import IdempotencyClaim
+
+_encoder = msgspec.msgpack.Encoder(order="deterministic")
+_submissions = msgspec.msgpack.Decoder(Submission)
+_records = msgspec.msgpack.Decoder(GenerationRecord)
+
+
+class UnreadableError(ValueError):
+    """What was kept can't be read here, because a newer process wrote it."""
+
+
+def encode_submission(submission: Submission) -> bytes:
+    """Return a submission as it is kept.
+
+    Raises:
+        HeadraceError: `invalid_request`: it can't be encoded.
+    """
+    return _encode(submission)
+
+
+def decode_submission(data: bytes) -> Submission:
+    """Return a submission that was kept.
+
+    Raises:
+        UnreadableError: the bytes are none.
+    """
+    try:
+        return _submissions.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"not a submission: {error}") from None
+
+
+def encode_record(record: GenerationRecord) -> bytes:
+    """Return what is known of a generation as it is kept."""
+    return _encoder.encode(record)
+
+
+def decode_record(data: bytes) -> GenerationRecord:
+    """Return what was known of a generation.
+
+    Raises:
+        UnreadableError: the bytes say nothing.
+    """
+    try:
+        return _records.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise UnreadableError(f"not a record: {error}") from None
+
+
+def make_claim(key: str, submission: Submission) -> IdempotencyClaim:
+    """Return what a client's key says: whose it is, and for which request.
+
+    The request is taken as it was understood: its dialect, its spaces, the order of its fields, whether it is streamed
+    and what of the answer is shown make no other request of it.
+
+    Raises:
+        HeadraceError: `invalid_request`: the request can't be encoded.
+    """
+    name = hashlib.sha256(f"{submission.caller.tenant_id}\0{key}".encode()).hexdigest()
+    request = submission.request
+    # What these show is kept in any case.
+    output = structs.replace(request.output, token_ids=False, reasoning=False, usage=False, timings=False)
+    said = _encode(_to_plain(structs.replace(request, output=output)))
+    return IdempotencyClaim(key=name, sha256=hashlib.sha256(said).hexdigest())
+
+
+def _to_plain(value: object) -> object:
+    """Return a value in which a field says the same whether it was left out or set to its default."""
+    if isinstance(value, Struct):
+        fields = {name: _to_plain(getattr(value, name)) for name in value.__struct_fields__}
+        return {"": type(value).__name__, **fields}
+    if isinstance(value, tuple | list):
+        return [_to_plain(item) for item in cast("Sequence[object]", value)]
+    if isinstance(value, dict):
+        return {name: _to_plain(item) for name, item in cast("dict[object, object]", value).items()}
+    return value
+
+
+def _encode(value: object) -> bytes:
+    try:
+        return _encoder.encode(value)
+    except OverflowError:
+        message = "an integer of more than 64 bits can't be sent"
+        param = "generation_parameters.provider_extensions"
+        raise HeadraceError(ErrorCode.INVALID_REQUEST, message, param=param) from None
