@@ -9,7 +9,7 @@ from msgspec import structs
 from headrace.accounts.limits import CallerLimits, KeyLimits
 from headrace.accounts.quota.base import Amount, LimitKind
 from headrace.accounts.quota.refusal import QuotaRefusedError
-from headrace.scheduler.base import Submission
+from headrace.scheduler.base import Adoption, GenerationRecord, Submission
 from headrace.schema.caller import Caller
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import GenerationFailed, GenerationStarted, is_terminal
@@ -236,6 +236,43 @@ async def test_a_gateway_that_was_killed_is_settled_by_the_next(tmp_path: Path) 
         await check_settled(after)
         row = after.rows.rows[submission.request_id]
         assert (row.outcome, row.usage, row.cost_micros) == ("lost", USAGE, COST)
+
+
+async def test_what_another_gateway_goes_on_with_is_settled_by_that_one_and_once(tmp_path: Path) -> None:
+    after = Meter(ScriptedSource(*HELLO), tmp_path, limits=LIMITS)
+    async with after.running():
+        dead = Meter(ScriptedSource(HELLO[0], asyncio.Event()), tmp_path, limits=LIMITS, store=after.store)
+        await dead.ledger.start()
+        submission = make_submission()
+        await anext(await dead.source.submit(submission))
+        dead.settling.see_running()
+        await dead.journal.written()
+        await dead.ledger.close(seconds=0.0)
+        record = GenerationRecord(target="demo")
+        adoption = Adoption(submission=submission, submitted_at=1000.0, deadline=2000.0, record=record)
+        generation = await after.source.adopt(adoption)
+        # The lease is the new one's: what the journal of the dead one leaves settles nothing.
+        await after.ledger.sweep()
+        assert after.rows.rows[submission.request_id].outcome == "lost"
+        assert (await after.store.look("t", "key:k")).running == 1
+        async for _ in generation:
+            pass
+        await generation.aclose()
+        await check_settled(after)
+        await after.ledger.flush()
+        (row,) = after.rows.rows.values()
+        assert (row.outcome, row.usage, row.cost_micros, row.started_at) == ("finished", USAGE, COST, 1_000_000)
+
+
+async def test_what_nobody_can_go_on_with_has_the_row_that_its_gateway_left(tmp_path: Path) -> None:
+    source = ScriptedSource()
+    source.refusal = HeadraceError(ErrorCode.PROVIDER_UNAVAILABLE, "gone")
+    async with Meter(source, tmp_path, limits=LIMITS).running() as meter:
+        with pytest.raises(HeadraceError):
+            await meter.source.adopt(Adoption(submission=make_submission(), submitted_at=1.0, deadline=2.0))
+        await meter.ledger.flush()
+        assert meter.rows.rows == {}
+        assert (await meter.store.look("t", "key:k")).running == 0
 
 
 async def test_a_reader_that_is_cancelled_settles_all_the_same(tmp_path: Path) -> None:

@@ -1,11 +1,13 @@
 """Requests on their way through their targets: who is asked, when the next is, and what the reader sees."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from headrace.gateway.routing.breaker import BreakerRules, BreakerState
 from headrace.providers.base import Fault
+from headrace.scheduler.base import Adoption, GenerationRecord
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     Event,
@@ -443,3 +445,27 @@ async def test_embeddings_go_by_routes_too() -> None:
         generation = await rig.source.submit(type(submission)(request_id="e", request=request))
         await read(generation)
         assert generation.record.route == "provider:b"
+
+
+def _adoption(name: str, **record: Any) -> Adoption:
+    return Adoption(submission=make_submission(name), submitted_at=1.0, deadline=2.0, record=GenerationRecord(**record))
+
+
+async def test_what_our_workers_run_is_adopted_under_the_name_that_they_know() -> None:
+    own = ScriptedSource(*HELLO)
+    async with routing(make_settings({"r": OWN_FIRST, "s": RouteSettings(targets=(to("own"),))}), own) as rig:
+        await rig.source.adopt(_adoption("s", target="own", attempts=2))
+        # Other targets were counted as well, and no worker knows of them.
+        await rig.source.adopt(_adoption("r", target="own", attempts=2))
+    assert [adoption.submission.request.model for adoption in own.adoptions] == ["own", "own"]
+    assert [adoption.record.attempts for adoption in own.adoptions] == [2, 1]
+
+
+@pytest.mark.parametrize("record", [{"route": "provider:a", "target": "x"}, {"attempts": 0}])
+async def test_what_no_worker_of_ours_is_known_to_run_is_not_adopted(record: dict[str, Any]) -> None:
+    own = ScriptedSource(*HELLO)
+    async with routing(make_settings({"r": OWN_FIRST}), own) as rig:
+        with pytest.raises(HeadraceError) as caught:
+            await rig.source.adopt(_adoption("r", **record))
+    assert caught.value.code is ErrorCode.PROVIDER_UNAVAILABLE
+    assert own.adoptions == []

@@ -10,6 +10,7 @@ from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.control import (
     AdoptGeneration,
     AttemptGranted,
+    AttemptRefused,
     CancelGeneration,
     ConfirmAttempt,
     ToldSequence,
@@ -110,6 +111,18 @@ async def test_a_worker_that_asks_is_granted_the_next_attempt_with_what_was_told
     await transport.until(lambda: (granted, "", "w2") in transport.controls)
     transport.reply("r", 0, *WHOLE, attempt=2)
     assert await _read(generation) == [SequenceDelta(0, "three", (3,)), *REST]
+
+
+async def test_which_message_runs_is_not_known_so_its_worker_is_asked(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.adopt(_adoption(*TOLD))
+    scheduler.receive_replies([AttemptQuery("r", "w2", 2)])
+    assert transport.controls[-1] == (ConfirmAttempt("r", 1), "", "w")
+    scheduler.lose_worker("w")
+    await transport.until(lambda: any(isinstance(message, AttemptGranted) for message, _, _ in transport.controls))
+    scheduler.receive_replies([AttemptQuery("r", "w3", 1)])
+    assert transport.controls[-1] == (AttemptRefused("r"), "", "w3")
 
 
 async def test_one_that_had_not_begun_begins(scheduler: Scheduler, transport: RecordingSchedulerTransport) -> None:

@@ -107,7 +107,13 @@ class Quota:
     async def take_over(self, reservation: Reservation) -> None:
         """Hold the lease of a generation that goes on here, whatever the limits say."""
         self._leases[reservation.request_id] = reservation
-        await self._renew([reservation])
+        try:
+            # A lease that is held goes over to whoever reserves it again.
+            verdict = await self._store.reserve(reservation)
+        except QuotaUnavailableError:
+            return
+        if not isinstance(verdict, Granted):
+            await self._renew([reservation])
 
     async def settle(self, request_id: str, used: Amount) -> None:
         """Replace a reservation of ours by what was used, unless it was settled before, or never made."""
