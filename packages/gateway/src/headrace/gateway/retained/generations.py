@@ -290,6 +290,9 @@ class RetainedGenerations:
         except HeadraceError as error:
             running.end(event_of_failure(failure_of_error(error)))
             return
+        except Exception as error:  # noqa: BLE001 - an edge: one that can't be adopted must not keep the others out
+            running.end(event_of_failure(report_unexpected(error, request_id=head.request_id)))
+            return
         _log.warning("generation adopted", request_id=head.request_id, events=len(log.events))
         self._run(running, generation)
         if head.is_cancelled:
