@@ -9,8 +9,6 @@ GENERATE_ACTOR = "generate"
 
 Lane = Literal["online", "batch"]
 """Somebody waits for an answer on the online lane; the batch lane takes what is left over."""
-LANES: tuple[Lane, ...] = ("online", "batch")
-
 LANES: tuple[Lane, ...] = get_args(Lane)
 
 _LANE_SUFFIXES: dict[Lane, str] = {"online": "tasks", "batch": "batch"}
