@@ -92,7 +92,7 @@ def alarm_broker(site: Site, dice: random.Random) -> None:
     rabbitmqctl(site.broker, "set_vm_memory_high_watermark", *MUCH_MEMORY)
 
 
-def close_connections(site: Site, dice: random.Random) -> None:  # noqa: ARG001 - all of them, whatever the dice say
+def close_connections(site: Site, dice: random.Random) -> None:
     """RabbitMQ closes every connection."""
     rabbitmqctl(site.broker, "close_all_connections", "chaos")
 
