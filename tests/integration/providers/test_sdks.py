@@ -73,9 +73,7 @@ async def read_gemini(url: str) -> Read:
     text = reasoning = ""
     calls: list[tuple[str, str, str]] = []
     usage = Usage(0, 0)
-    async for chunk in await client.aio.models.generate_content_stream(
-        model="m", contents="Hello"
-    ):
+    async for chunk in await client.aio.models.generate_content_stream(model="m", contents="Hello"):
         for candidate in chunk.candidates or ():
             for part in (candidate.content.parts if candidate.content else None) or ():
                 if part.function_call:
