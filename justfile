@@ -70,7 +70,7 @@ _environment *arguments:
 
 # All checks and tests, from a fresh clone: installs what they need
 [group('test')]
-test: test-services engine check unit contract integration e2e (clients "-m" "not long")
+test: test-services engine check unit contract (integration "-m" "not long") e2e (clients "-m" "not long")
 
 # Lint, format, types, and who may import whom
 [group('test')]
@@ -83,12 +83,12 @@ check: _synced
 # Functions of values: seconds
 [group('test')]
 unit *arguments: _synced
-    {{ run }} pytest tests/unit "$@"
+    {{ run }} pytest tests/unit -n 2 "$@"
 
 # One suite for each contract, and every implementation of it
 [group('test')]
 contract *arguments: _synced
-    {{ run }} pytest tests/contract "$@"
+    {{ run }} pytest tests/contract -n 2 --dist loadfile "$@"
 
 # Real RabbitMQ, Redis, PostgreSQL and vLLM, started and stopped by the tests; two files at a time, since most of it is waiting
 [group('test')]

@@ -52,7 +52,7 @@ async def ask(client: httpx.AsyncClient, address: str, order: Order, *, model: s
     answer = Answer()
     try:
         async with asyncio.timeout(order.timeout_seconds):
-            await _read(client, address, order.body(model), answer)
+            await _read(client, address, order, answer, model=model)
     except TimeoutError:
         answer.is_hung = True
     except httpx.HTTPError as error:
@@ -60,9 +60,10 @@ async def ask(client: httpx.AsyncClient, address: str, order: Order, *, model: s
     return answer
 
 
-async def _read(client: httpx.AsyncClient, address: str, body: dict[str, Any], answer: Answer) -> None:
+async def _read(client: httpx.AsyncClient, address: str, order: Order, answer: Answer, *, model: str) -> None:
     last = time.monotonic()
-    async with client.stream("POST", f"{address}/v1/generations", json=body) as response:
+    url, headers = f"{address}/v1/generations", {"Headrace-Lane": order.lane}
+    async with client.stream("POST", url, json=order.body(model), headers=headers) as response:
         if response.status_code != 200:
             answer.failure = f"status {response.status_code}"
             return

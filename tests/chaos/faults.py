@@ -8,8 +8,10 @@ from typing import Protocol
 
 from headrace.apps.cli.nodes import RunningNode
 from tests.support.processes import Deployment, Process, wait_for
+from tests.support.rabbitmqctl import rabbitmqctl
 
 MOST_DOWN_SECONDS = 1.5
+NO_MEMORY, MUCH_MEMORY = ("0",), ("absolute", "1GB")
 
 
 class Fault(Protocol):
@@ -83,10 +85,24 @@ def kill_redis(site: Site, dice: random.Random) -> None:
     site.redis.start()
 
 
+def alarm_broker(site: Site, dice: random.Random) -> None:
+    """RabbitMQ has no memory left, and reads from no publisher, for a while."""
+    rabbitmqctl(site.broker, "set_vm_memory_high_watermark", *NO_MEMORY)
+    time.sleep(dice.uniform(0.0, MOST_DOWN_SECONDS))
+    rabbitmqctl(site.broker, "set_vm_memory_high_watermark", *MUCH_MEMORY)
+
+
+def close_connections(site: Site, dice: random.Random) -> None:
+    """RabbitMQ closes every connection."""
+    rabbitmqctl(site.broker, "close_all_connections", "chaos")
+
+
 FAULTS: dict[str, Callable[[Site, random.Random], None]] = {
     "kill-worker": kill_worker,
     "replace-worker": replace_worker,
     "freeze-worker": freeze_worker,
     "kill-broker": kill_broker,
     "kill-redis": kill_redis,
+    "alarm-broker": alarm_broker,
+    "close-connections": close_connections,
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from headrace.schema.names import Lane
 from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
 from tests.support.processes import EngineKind
 
@@ -29,6 +30,7 @@ class Order(Struct, frozen=True, kw_only=True):
         seed: chooses the words.
         engine: who answers.
         timeout_seconds: after which an answer counts as hung.
+        lane: through which it goes.
     """
 
     number: int
@@ -37,6 +39,7 @@ class Order(Struct, frozen=True, kw_only=True):
     seed: int
     engine: EngineKind = "scripted"
     timeout_seconds: float = TIMEOUT_SECONDS
+    lane: Lane = "online"
 
     def body(self, model: str) -> dict[str, Any]:
         """Return the body of a native request."""
@@ -82,6 +85,7 @@ def _make_order(number: int, dice: random.Random, engine: EngineKind) -> Order:
         sequences=dice.choice((1, 1, 1, 3)),
         seed=dice.randrange(2**31),
         engine=engine,
+        lane=dice.choice(("online", "online", "batch")),
     )
 
 

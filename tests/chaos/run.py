@@ -2,8 +2,9 @@
 
 Everything is real: gateway and worker processes, RabbitMQ and Redis. The engine is the scripted one, whose every word
 is known beforehand, or vLLM with a tiny model. The last line is one JSON object; the status is 0 if all in it but the
-gaps is zero. What has `diverged` is not counted as bad: every token came once and was counted, and vLLM chose another
-one than it did alone, as it may in another batch.
+gaps is zero. The clients have a key, and what the ledger says of it must be what they were told: rows and tokens that
+are missing or too many are `misbilled`. What has `diverged` is not counted as bad: every token came once and was
+counted, and vLLM chose another one than it did alone, as it may in another batch.
 """
 
 import argparse
@@ -26,12 +27,13 @@ from msgspec import Struct
 from headrace.apps.cli.nodes import running_rabbitmq, running_redis
 from tests.chaos.client import Answer, Verdict, ask, judge
 from tests.chaos.faults import FAULTS, Site
+from tests.chaos.ledger import ADMIN_KEY, Billed, Tenant
 from tests.chaos.orders import TIMEOUT_SECONDS, Order, expected_of, make_orders
 from tests.support.processes import MODEL, EngineKind, deployment, wait_for
 
 WORKERS: dict[EngineKind, int] = {"scripted": 3, "vllm": 2}
 CLIENTS: dict[EngineKind, int] = {"scripted": 24, "vllm": 8}
-BAD: tuple[Verdict, ...] = ("lost", "doubled", "reordered", "hung", "miscounted")
+BAD = ("lost", "doubled", "reordered", "hung", "miscounted", "misbilled")
 
 
 class Report(Struct, kw_only=True):
@@ -49,6 +51,7 @@ class Report(Struct, kw_only=True):
     seed: int
     engine: EngineKind = "scripted"
     diverged: int = 0
+    misbilled: int = 0
 
 
 class Load:
@@ -59,21 +62,32 @@ class Load:
         orders: what they ask.
         expected: what each sequence of each order must say; by the number of the order.
         clients: at once.
+        key: of all of them.
     """
 
     def __init__(
-        self, address: str, orders: Sequence[Order], *, expected: Mapping[int, Mapping[int, str]], clients: int
+        self,
+        address: str,
+        orders: Sequence[Order],
+        *,
+        expected: Mapping[int, Mapping[int, str]],
+        clients: int,
+        key: str,
     ) -> None:
         self.done: list[tuple[Order, Answer, Verdict]] = []
         self._address = address
         self._waiting = list(reversed(orders))
         self._expected = expected
         self._clients = clients
+        self._headers = bearer(key)
         self.thread = threading.Thread(target=lambda: asyncio.run(self._run()))
 
     async def _run(self) -> None:
         limits = httpx.Limits(max_connections=self._clients, max_keepalive_connections=self._clients)
-        async with httpx.AsyncClient(limits=limits, timeout=TIMEOUT_SECONDS) as client, asyncio.TaskGroup() as group:
+        async with (
+            httpx.AsyncClient(limits=limits, timeout=TIMEOUT_SECONDS, headers=self._headers) as client,
+            asyncio.TaskGroup() as group,
+        ):
             for _ in range(self._clients):
                 group.create_task(self._ask_on(client))
 
@@ -84,12 +98,17 @@ class Load:
             self.done.append((order, answer, judge(order, answer, self._expected[order.number])))
 
 
-def listen(address: str, orders: Sequence[Order]) -> Mapping[int, Mapping[int, str]]:
+def bearer(key: str) -> dict[str, str]:
+    """Return the headers of a client with a key."""
+    return {"Authorization": f"Bearer {key}"}
+
+
+def listen(address: str, orders: Sequence[Order], key: str) -> Mapping[int, Mapping[int, str]]:
     """Return what undisturbed answers say."""
 
     async def ask_all() -> dict[int, Mapping[int, str]]:
         heard: dict[int, Mapping[int, str]] = {}
-        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS) as client:
+        async with httpx.AsyncClient(timeout=TIMEOUT_SECONDS, headers=bearer(key)) as client:
             for order in orders:
                 answer = await ask(client, address, order, model=MODEL)
                 if answer.failure is not None or answer.is_hung:
@@ -113,19 +132,27 @@ def run(
         redis_node, redis = stack.enter_context(running_redis(folder / "redis"))
         deployed = stack.enter_context(deployment(node, folder, redis_url=redis_node.url, engine=engine))
         site = Site(deployed, broker=broker, redis=redis)
-        deployed.start_gateway()
+        deployed.start_gateway(HEADRACE_ACCOUNTS_ENABLED="true", HEADRACE_ACCOUNTS_ADMIN_KEY=ADMIN_KEY)
         for _ in range(WORKERS[engine]):
             site.add_worker()
         site.wait_workers()
         wait_for(deployed.is_ready, "the gateway is ready")
         orders = make_orders(requests, dice, engine=engine)
         distinct = list({order.number: order for order in orders}.values())
-        expected = expected_of(orders) if engine == "scripted" else listen(deployed.address, distinct)
-        load = Load(deployed.address, orders, expected=expected, clients=CLIENTS[engine])
+        tenant = Tenant(deployed.address)
+        stack.callback(tenant.close)
+        is_known = engine == "scripted"
+        expected = expected_of(orders) if is_known else listen(deployed.address, distinct, tenant.key)
+        load = Load(deployed.address, orders, expected=expected, clients=CLIENTS[engine], key=tenant.key)
         load.thread.start()
         struck = strike(site, load, dice, faults=faults, pause_seconds=pause_seconds)
         load.thread.join()
-    return make_report(load, seed=seed, struck=struck, engine=engine)
+        told = Billed(len(load.done), sum(answer.output_tokens or 0 for _, answer, _ in load.done))
+        before = Billed(0, 0) if is_known else Billed(len(distinct), sum(o.tokens * o.sequences for o in distinct))
+        billed = tenant.read_bill(requests=told.requests + before.requests)
+    misbilled = abs(billed.requests - told.requests - before.requests)
+    misbilled += abs(billed.output_tokens - told.output_tokens - before.output_tokens)
+    return make_report(load, seed=seed, struck=struck, engine=engine, misbilled=misbilled)
 
 
 def strike(site: Site, load: Load, dice: random.Random, *, faults: Sequence[str], pause_seconds: float) -> int:
@@ -142,7 +169,7 @@ def strike(site: Site, load: Load, dice: random.Random, *, faults: Sequence[str]
     return struck
 
 
-def make_report(load: Load, *, seed: int, struck: int, engine: EngineKind) -> Report:
+def make_report(load: Load, *, seed: int, struck: int, engine: EngineKind, misbilled: int) -> Report:
     """Count verdicts and gaps."""
     verdicts = Counter(verdict for _, _, verdict in load.done)
     for order, answer, verdict in load.done:
@@ -163,6 +190,7 @@ def make_report(load: Load, *, seed: int, struck: int, engine: EngineKind) -> Re
         seed=seed,
         engine=engine,
         diverged=verdicts["diverged"],
+        misbilled=misbilled,
     )
 
 

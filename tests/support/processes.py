@@ -119,8 +119,8 @@ class Deployment:
         self._stack.callback(child.kill)
         return Process(child, log)
 
-    def start_gateway(self) -> Process:
-        gateway = self.start("gateway")
+    def start_gateway(self, **further: str) -> Process:
+        gateway = self.start("gateway", **further)
         wait_for(self.is_alive, "the gateway answers")
         return gateway
 

@@ -1,6 +1,7 @@
 """A directory on a real PostgreSQL that is stopped and started, and gateways that tell each other over a real Redis."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -36,6 +37,15 @@ async def until_found(directory: CachedDirectory, key: str) -> None:
             await asyncio.sleep(0.02)
 
 
+async def until_trusted(directory: CachedDirectory) -> None:
+    """Wait until it has heard of all that was changed before it began to watch."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while True:
+            with contextlib.suppress(HeadraceError):
+                return await directory.check()
+            await asyncio.sleep(0.02)
+
+
 @pytest.fixture
 def server() -> Iterator[tuple[PostgresqlNode, RunningNode]]:
     """A PostgreSQL that a test may stop and start."""
@@ -59,10 +69,11 @@ async def test_known_keys_outlive_a_restart_of_the_server(server: tuple[Postgres
     database, pepper = Database(address), Pepper(PEPPER)
     admin = StoreAdmin(database, pepper, actor="tests")
     directory = CachedDirectory(DatabaseLookup(database), pepper, cached_keys=10, poll_seconds=0.1, stale_seconds=600.0)
-    directory.start()
     await admin.create_tenant(TenantDraft(name="acme"))
     known = (await admin.create_key(KeyDraft(tenant="acme", name="known"))).secret
     other = (await admin.create_key(KeyDraft(tenant="acme", name="other"))).secret
+    directory.start()
+    await until_trusted(directory)
     await until_found(directory, known)
 
     process.stop()

@@ -118,8 +118,8 @@ def test_an_idempotency_key_is_its_tenants_own_and_a_generation_is_billed_once(s
     mine, other = Tenant(server, "one"), Tenant(server, "two")
     key = {"Idempotency-Key": "the-same-for-both"}
     with ThreadPoolExecutor() as pool:
-        calls = [pool.submit(mine.chat, "a long one", **key) for _ in range(2)]
-        answers = [call.result() for call in calls]
+        asked = [pool.submit(mine.chat, "a long one", **key) for _ in range(2)]
+        answers = [each.result() for each in asked]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert len({answer.headers[REQUEST_ID] for answer in answers}) == 1
     assert sum(REPLAYED in answer.headers for answer in answers) == 1

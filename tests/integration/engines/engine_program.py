@@ -5,9 +5,12 @@ a fact as JSON. SIGINT drains, as a worker does: what runs is finished, then the
 """
 
 import asyncio
+import multiprocessing
 import os
 import signal
 import sys
+import threading
+import time
 from contextlib import aclosing
 from pathlib import Path
 
@@ -25,6 +28,21 @@ from tests.contract.engines.jobs import make_job
 def tell(fact: str, **details: object) -> None:
     sys.stdout.write(msgspec.json.encode({"fact": fact, **details}).decode() + "\n")
     sys.stdout.flush()
+
+
+def tell_of_fork() -> None:
+    """Say that the engine's process was forked as soon as its parent knows it.
+
+    Not from here: what a signal's handler raises is lost while a hook of a fork runs.
+    """
+    before = len(multiprocessing.active_children())
+
+    def watch_children() -> None:
+        while len(multiprocessing.active_children()) <= before:
+            time.sleep(0.01)
+        tell("forked")
+
+    threading.Thread(target=watch_children, daemon=True).start()
 
 
 async def run(engine: Engine, name: str, max_tokens: int) -> None:
@@ -86,7 +104,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     # First the process that tries grammars out, then the engine's own.
     forks = iter((False, True))
-    os.register_at_fork(after_in_parent=lambda: tell("forked") if next(forks, False) else None)
+    os.register_at_fork(after_in_parent=lambda: tell_of_fork() if next(forks, False) else None)
     engine = build_engine(
         ModelSettings(weights="tiny:random", slots=2, max_model_tokens=512, kv_cache_bytes=64 * 2**20),
         name="tiny",

@@ -242,3 +242,46 @@ async def test_a_run_that_another_one_has_overtaken_gives_its_slot_back(open_rig
         rig.transport.send_control(message, model="", worker_id=worker.worker_id)
         assert isinstance((await read(await rig.submit(tokens=1)))[-1], GenerationFinished)
         assert worker.ran.outcomes[overtaken.request_id] == "superseded"
+
+
+async def test_the_batch_lane_has_levels_too(open_rig: OpenRig) -> None:
+    async with open_rig() as rig:
+        flood = [await rig.submit(tokens=1, tenant="flood", lane="batch") for _ in range(3)]
+        few = await rig.submit(tokens=1, tenant="few", lane="batch")
+        urgent = await rig.submit(tokens=1, tenant="flood", lane="batch", priority=8)
+        worker = await rig.start_worker(slots=1, batch_slots=1)
+        await asyncio.gather(*(read(generation) for generation in (*flood, few, urgent)))
+        expected = [urgent, flood[0], few, *flood[1:]]
+        assert worker.jobs == [generation.request_id for generation in expected]
+
+
+async def test_batch_work_that_nobody_takes_goes_over_to_the_online_lane(open_rig: OpenRig) -> None:
+    async with open_rig(SchedulerSettings(batch_ageing_seconds=0.3)) as rig:
+        worker = await rig.start_worker(batch_slots=-1)
+        late = await rig.submit(text="At last.", lane="batch")
+        assert text_of(await read(late)) == "At last."
+        assert worker.jobs == [late.request_id]
+        # What is left of it in its first queue is dropped by whoever looks there.
+        other = await rig.start_worker()
+        await other.ran.until(lambda: late.request_id in other.ran.outcomes)
+        assert other.ran.outcomes[late.request_id] == "refused"
+        assert other.jobs == []
+
+
+async def test_what_a_worker_gives_back_before_it_began_it_was_not_lost_with(open_rig: OpenRig) -> None:
+    # One lost worker would be the end of it.
+    async with open_rig(SchedulerSettings(max_attempts=1)) as rig:
+        for_online = await rig.start_worker(slots=1, drain_seconds=60.0)
+        blockers = await _block(rig, 1)
+        late = await rig.submit(text="At last.", lane="batch")
+
+        async def is_taken() -> bool:
+            return late.queued is None
+
+        await _until(is_taken)
+        for_online.stop.set()
+        await for_online.ran.until(lambda: late.request_id in for_online.ran.outcomes)
+        assert for_online.ran.outcomes[late.request_id] == "handed back"
+        await rig.start_worker()
+        assert text_of(await read(late)) == "At last."
+        assert rig.scheduler.cancel(blockers[0].request_id)

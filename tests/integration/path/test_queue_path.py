@@ -225,6 +225,22 @@ async def test_a_task_that_is_delivered_twice_runs_once(rig: Rig) -> None:
     assert [fact.request_id for fact in worker.ran.facts] == [generation.request_id, marker.request_id]
 
 
+async def test_a_task_that_was_published_twice_holds_no_slot(rig: Rig) -> None:
+    await rig.start_worker(slots=2)
+    first = await rig.submit(text="Only once.", step_seconds=0.05)
+    await read_until_text(first)
+    task = make_task(rig.model, request_id=first.request_id, reply_address="nowhere")
+    await asyncio.to_thread(rig.harness.put_raw, rig.model, build_envelope(task))
+    assert isinstance((await read(first))[-1], GenerationFinished)
+    # Both slots are free again: two endless answers begin, and neither waits for the other.
+    endless = [await rig.submit(text="word " * 400, step_seconds=0.05) for _ in range(2)]
+    for generation in endless:
+        await read_until_text(generation)
+        assert rig.scheduler.in_flight == len(endless)
+    for generation in endless:
+        await generation.aclose()
+
+
 async def test_a_task_that_can_not_be_decoded_becomes_a_dead_letter(rig: Rig) -> None:
     await rig.start_worker()
     good = make_task(rig.model)

@@ -1,3 +1,4 @@
+# pyright: reportUnknownMemberType=false
 """The same bytes, read by the vendors' own clients and by ours: the same text, calls and usage."""
 
 import pytest
@@ -72,9 +73,7 @@ async def read_gemini(url: str) -> Read:
     text = reasoning = ""
     calls: list[tuple[str, str, str]] = []
     usage = Usage(0, 0)
-    async for chunk in await client.aio.models.generate_content_stream(  # pyright: ignore[reportUnknownMemberType]
-        model="m", contents="Hello"
-    ):
+    async for chunk in await client.aio.models.generate_content_stream(model="m", contents="Hello"):
         for candidate in chunk.candidates or ():
             for part in (candidate.content.parts if candidate.content else None) or ():
                 if part.function_call:

@@ -142,7 +142,7 @@ async def test_pace_follows_the_script() -> None:
 
 async def test_a_rule_may_be_slower_than_the_engine() -> None:
     loop = asyncio.get_running_loop()
-    engine = make_engine(Rule(when="slow", tokens=5, step_seconds=0.02), Rule(tokens=50), step_seconds=0.001)
+    engine = make_engine(Rule(when="slow", tokens=5, step_seconds=0.02), Rule(tokens=2), step_seconds=0.001)
     slow = asyncio.ensure_future(read(engine, make_job("slow", text="slow")))  # noqa: TID251 - awaited below
     began = loop.time()
     await read(engine, make_job("quick"))

@@ -150,6 +150,11 @@ async def test_to_have_waited_for_long_counts_as_no_lost_worker(
     refused = transport.controls[-1][0]
     assert isinstance(refused, AttemptRefused)
     assert refused.dead_letter.startswith("3 workers were lost")
+    # One of its messages becomes the dead letter, whoever asks for it; the others are dropped.
+    ask(0, "w5")
+    assert transport.controls[-1] == (AttemptRefused("r"), "", "w5")
+    ask(1, "w6")
+    assert transport.controls[-1] == (refused, "", "w6")
 
 
 async def test_a_worker_that_picked_it_up_unasked_and_too_late_is_stopped_before_it_starts(

@@ -39,6 +39,14 @@ class Delivery:
         """Whether the broker delivered the message before, here or elsewhere."""
         return bool(getattr(self.message, "redelivered", False))
 
+    def is_of(self, consumer: Consumer) -> bool:
+        """Tell whether it came from this consumer, so that the broker waits for an answer to it there."""
+        return self._consumer is consumer
+
+    def shares_consumer(self, other: "Delivery") -> bool:
+        """Tell whether both came from one consumer."""
+        return other.is_of(self._consumer)
+
     def fail(self, letter: DeadLetter) -> None:
         """Mark the message as one that is not tried again."""
         self.message.fail()

@@ -95,7 +95,10 @@ class LoopWorker(Worker):
             if (letter := self._finished[key]) is not None:
                 delivery.fail(letter)
             delivery.settle()
-        elif key in self._running:
+        elif (held := self._running.get(key)) is not None and held.shares_consumer(delivery):
+            # Published twice, because the first was not confirmed: the broker holds both for us, and one will do.
+            delivery.settle()
+        elif held is not None:
             # The broker forgot the first delivery; from now on this one is what will be acknowledged.
             _log.info("redelivered task is still running", request_id=message_id)
             self._running[key] = delivery

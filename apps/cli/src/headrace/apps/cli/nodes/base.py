@@ -6,16 +6,20 @@ lives as long as they should.
 """
 
 import functools
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from msgspec import Struct
 
 from headrace.apps.cli.nodes.probes import Probe
+
+PORTS = range(20_000, 32_000)
+MANY_TRIES = 100
 
 
 class NodeFile(Struct, frozen=True):
@@ -78,7 +82,17 @@ def write_file(file: NodeFile) -> None:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports of loopback that are free now. Nothing holds them: start what needs them soon."""
+    """Return ports of loopback that are free now.
+
+    Nothing holds them, so they are not of those that the system gives to outgoing connections: a node that is started
+    again finds its port as free as before.
+    """
     with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [opened.getsockname()[1] for opened in sockets]
+        return [stack.enter_context(_open_free()).getsockname()[1] for _ in range(count)]
+
+
+def _open_free() -> socket.socket:
+    for _ in range(MANY_TRIES):
+        with suppress(OSError):
+            return socket.create_server(("127.0.0.1", secrets.choice(PORTS)))
+    return socket.create_server(("127.0.0.1", 0))
