@@ -10,7 +10,7 @@ from tokenizers import Tokenizer
 from headrace.models.gguf_tokenizer import build_smollm_pre_tokenizer
 
 # transformers and torch warn about matters of their own while they are imported.
-pytestmark = [pytest.mark.engine, pytest.mark.filterwarnings("default"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.engine, pytest.mark.long, pytest.mark.filterwarnings("default"), pytest.mark.timeout(180)]
 
 TEXTS_WITHOUT_DIGITS = [
     "",

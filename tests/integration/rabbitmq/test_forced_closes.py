@@ -18,7 +18,7 @@ from tests.contract.transport.harness import RabbitmqHarness
 from tests.integration.path.rig import Rig, Worker, read, read_until_text, running_rig, text_of
 from tests.support.rabbitmqctl import rabbitmqctl
 
-pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.services, pytest.mark.long, pytest.mark.timeout(120)]
 
 # Far below the length of a generation here; an operator's is far above.
 CONSUMER_TIMEOUT = "[{rabbit, [{consumer_timeout, 1000}, {channel_tick_interval, 500}]}].\n"

@@ -134,3 +134,21 @@ async def test_batch_work_leaves_the_place_of_an_online_one_alone_for_a_moment()
     next_one.close()
     async with asyncio.timeout(5):
         await batch.enter()
+
+
+async def test_a_gate_that_was_closed_while_full_lets_nobody_in_for_those_who_leave() -> None:
+    gate = make_gate(2)
+    first, second, third = (arrive(gate, "online") for _ in range(3))
+    assert first.enter_at_once()
+    assert second.enter_at_once()
+    waiting = asyncio.get_running_loop().create_task(third.enter())
+    await asyncio.sleep(0)
+    gate.set_open(value=False)
+    first.close()
+    assert gate.running_count == 1
+    assert not waiting.done()
+    gate.set_open(value=True)
+    await waiting
+    assert gate.running_count == 2
+    second.close()
+    third.close()

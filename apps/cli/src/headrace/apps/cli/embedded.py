@@ -20,6 +20,7 @@ from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.memory import MemoryHub, MemorySchedulerTransport, MemoryWorkerTransport
 from headrace.transport.objects import PayloadStore, open_payloads
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport
+from headrace.transport.redis import RedisRelay
 from headrace.worker.engines.base import Engine, EngineDeadError
 from headrace.worker.metrics import WorkerMetrics
 from headrace.worker.observer import LoggingObserver, WorkerObserver
@@ -82,6 +83,7 @@ def _make_sides(settings: Settings, payloads: PayloadStore | None) -> tuple[Sche
     worker_side = RabbitmqWorkerTransport(
         settings.broker,
         consumer_priority=settings.worker.consumer_priority,
+        relay=RedisRelay(settings.redis) if settings.redis.url else None,
         large=open_large_replies(settings, payloads),
     )
     return connect_broker(settings), worker_side

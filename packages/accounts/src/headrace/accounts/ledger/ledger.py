@@ -142,8 +142,8 @@ class UsageLedger:
                 try:
                     await self._write_batch()
                     pause = FIRST_PAUSE_SECONDS
-                except HeadraceError:
-                    # The database says itself, once, that it is away.
+                except (HeadraceError, OSError):
+                    # The database says itself, once, that it is away; so does the journal, whose disk may be full.
                     await asyncio.sleep(pause)
                     pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
             self._written.set()

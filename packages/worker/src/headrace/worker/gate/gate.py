@@ -164,6 +164,7 @@ class EngineGate:
         self._numbers = itertools.count()
         self._holding = 0
         self._open_places = slots
+        self._is_open = True
         self._held_off_until = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._is_settling = False
@@ -193,6 +194,7 @@ class EngineGate:
 
     def set_open(self, *, value: bool) -> None:
         """Let more generations begin, or no more than run now: at least one, and one for each that is paused."""
+        self._is_open = value
         if value:
             self._open_places = self._slots
             self.settle()
@@ -275,7 +277,7 @@ class EngineGate:
         if held:
             self._holding -= 1
             self._pausable.pop(place.number, None)
-            if self._open_places < self._slots and not swapped:
+            if not self._is_open and not swapped:
                 self._open_places = max(1, self._open_places - 1)
             if place.lane == "online":
                 self._held_off_until = self._clock() + self._hold_off_seconds

@@ -33,7 +33,7 @@ def print_table(query: UsageQuery, sums: Sequence[UsageSum], *, currency: str, w
     table = Table(box=None, pad_edge=False, header_style="bold", show_footer=len(sums) > 1)
     totals = _numbers(_add(sums))
     for index, name in enumerate(dimensions):
-        table.add_column(name.upper(), footer="total" if index == 0 else "")
+        table.add_column(name.upper(), footer="total" if index == 0 else "", overflow="fold")
     for name, total in zip((*_NUMBERS, f"COST {currency}".strip()), totals, strict=True):
         table.add_column(name, justify="right", footer=total)
     for each in sums:

@@ -12,6 +12,7 @@ from msgspec import structs
 from headrace.accounts.database import Database
 from headrace.accounts.ledger.report import DatabaseUsageReport, UsageQuery, UsageReport, UsageSum
 from headrace.apps.cli.accounts.door import DEFAULT_URL, TIMEOUT_SECONDS
+from headrace.apps.cli.accounts.run import FILE_WIDTH
 from headrace.apps.cli.environment import read_environment
 from headrace.apps.cli.usage.asking import to_query
 from headrace.apps.cli.usage.client import UsageClient
@@ -58,7 +59,9 @@ def show_usage(options: UsageOptions, environ: Mapping[str, str], *, now: dateti
         return print_json(sums)
     if options.as_csv:
         return print_csv(query, sums)
-    return print_table(query, sums, currency=currency, width=shutil.get_terminal_size((120, 24)).columns)
+    # Lines for a file or a pipe are not folded for a terminal that is not there.
+    width = shutil.get_terminal_size((120, 24)).columns if sys.stdout.isatty() else FILE_WIDTH
+    return print_table(query, sums, currency=currency, width=width)
 
 
 def _read_inside(settings: Settings, query: UsageQuery) -> tuple[list[UsageSum], str]:
