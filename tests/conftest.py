@@ -1,7 +1,6 @@
 """What every suite shares: the services as session-wide children, and a guard against blocking the event loop."""
 
 import importlib.util
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,12 +18,11 @@ from headrace.apps.cli.nodes import (
     running_redis,
 )
 from headrace.schema.settings import BrokerSettings, Secret
+from tests.support.services import IN_CI, give_up
 
 # A shared machine may be slow at any moment: a test that fails by the clock says nothing.
 hypothesis.settings.register_profile("headrace", deadline=None)
 hypothesis.settings.load_profile("headrace")
-
-IN_CI = bool(os.environ.get("CI"))  # noqa: TID251 - a missing service is a failure in CI and a skip on a laptop
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -43,12 +41,6 @@ def blockbuster() -> Iterator[BlockBuster]:
         yield guard
 
 
-def _missing(error: MissingServiceError) -> None:
-    if IN_CI:
-        pytest.fail(str(error))
-    pytest.skip(str(error))
-
-
 @pytest.fixture(scope="session")
 def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMqNode]:
     """A RabbitMQ node of this test run."""
@@ -56,7 +48,7 @@ def rabbitmq_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RabbitMq
         with running_rabbitmq(tmp_path_factory.mktemp("rabbitmq")) as (node, _process):
             yield node
     except MissingServiceError as error:
-        _missing(error)
+        give_up(error)
 
 
 @pytest.fixture(scope="session")
@@ -66,7 +58,7 @@ def redis_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisNode]:
         with running_redis(tmp_path_factory.mktemp("redis")) as (node, _process):
             yield node
     except MissingServiceError as error:
-        _missing(error)
+        give_up(error)
 
 
 @pytest.fixture(scope="session")
@@ -76,7 +68,7 @@ def postgresql_node() -> Iterator[PostgresqlNode]:
         with running_postgresql() as (node, _process):
             yield node
     except MissingServiceError as error:
-        _missing(error)
+        give_up(error)
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from headrace.apps.cli.nodes import MissingServiceError, PostgresqlNode, RedisNo
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.settings import AccountsSettings, RedisSettings, Secret, StorageSettings
 from tests.support.databases import PEPPER, sqlite_settings
+from tests.support.services import give_up
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 
@@ -53,7 +54,7 @@ def server() -> Iterator[tuple[PostgresqlNode, RunningNode]]:
         with running_postgresql() as running:
             yield running
     except MissingServiceError as error:
-        pytest.skip(str(error))
+        give_up(error)
 
 
 async def test_known_keys_outlive_a_restart_of_the_server(server: tuple[PostgresqlNode, RunningNode]) -> None:
