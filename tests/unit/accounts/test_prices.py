@@ -1,6 +1,6 @@
 """Costs are whole millionths."""
 
-from headrace.accounts.prices import PriceTable, cost_of
+from headrace.accounts.prices import PriceTable, answerer_of, cost_of
 from headrace.schema.events import Usage
 from headrace.schema.settings import PriceSettings
 
@@ -24,3 +24,15 @@ def test_prices_change_and_what_has_none_is_free() -> None:
     assert (table.cost("m", Usage(5, 5)), table.cost("other", Usage(5, 5))) == (5, 0)
     table.replace({"m": PriceSettings(input=2.0)})
     assert table.cost("m", Usage(5, 5)) == 10
+
+
+def test_who_answered_has_the_price_unless_what_was_asked_for_has_one() -> None:
+    table = PriceTable({"own": PriceSettings(input=1.0), "openai/gpt": PriceSettings(input=7.0)})
+    usage = Usage(10, 0)
+    assert table.cost("route", usage, answered_by=answerer_of(route="own", target="own")) == 10
+    assert table.cost("route", usage, answered_by=answerer_of(route="provider:openai", target="gpt")) == 70
+    assert table.cost("route", usage, answered_by="nobody") == 0
+    assert table.most("route", usage, answered_by=("own", "openai/gpt")) == 70
+    table.replace({"route": PriceSettings(input=2.0), "own": PriceSettings(input=1.0)})
+    assert table.cost("route", usage, answered_by="own") == 20
+    assert table.most("route", usage, answered_by=("own",)) == 20

@@ -3,6 +3,7 @@
 import asyncio
 from pathlib import Path
 
+import pytest
 from msgspec import structs
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
@@ -21,6 +22,7 @@ from headrace.schema.settings import (
     BrokerSettings,
     GatewaySettings,
     ModelSettings,
+    PriceSettings,
     ProviderSettings,
     RouteSettings,
     Secret,
@@ -46,6 +48,14 @@ def test_only_models_providers_and_routes_change_live() -> None:
     )
     assert list(changed_for_good(before, after)) == ["gateway.port", "gateway.api_key", "broker.url"]
     assert not list(changed_for_good(after, structs.replace(after, models={})))
+
+
+def test_a_price_of_what_nobody_answers_as_is_refused() -> None:
+    settings = make_settings({"r": RouteSettings(targets=(to("own"),))})
+    for name in ("r", "own"):
+        build_gateway(structs.replace(settings, prices={name: PriceSettings(input=1.0)}), RecordingSchedulerTransport())
+    with pytest.raises(SettingsError, match=r"^prices\.ownn: .* did you mean own\?"):
+        build_gateway(structs.replace(settings, prices={"ownn": PriceSettings()}), RecordingSchedulerTransport())
 
 
 def test_a_secret_that_stays_is_no_change() -> None:

@@ -1,7 +1,8 @@
 """What tokens cost, by the price table of the moment."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from headrace.scheduler.base import OWN_ROUTE
 from headrace.schema.events import Usage
 from headrace.schema.settings import PriceSettings
 
@@ -34,6 +35,23 @@ class PriceTable:
         """Use other prices from now on."""
         self._prices = dict(prices)
 
-    def cost(self, model: str, usage: Usage) -> int:
-        """Return what a model's tokens cost now, in millionths of the currency; a name without a price is free."""
-        return cost_of(self._prices.get(model, FREE), usage)
+    def cost(self, model: str, usage: Usage, *, answered_by: str = "") -> int:
+        """Return what tokens cost now, in millionths of the currency.
+
+        Args:
+            model: the served name that was asked for. Its price goes before all others.
+            usage: the tokens.
+            answered_by: who answered, where that is another name: a model of a route, or `PROVIDER/MODEL`. What has no
+                price by either name is free.
+        """
+        price = self._prices.get(model) or self._prices.get(answered_by, FREE)
+        return cost_of(price, usage)
+
+    def most(self, model: str, usage: Usage, *, answered_by: Iterable[str]) -> int:
+        """Return the most that tokens may cost, whoever of these answers."""
+        return max([self.cost(model, usage), *(self.cost(model, usage, answered_by=name) for name in answered_by)])
+
+
+def answerer_of(*, route: str, target: str) -> str:
+    """Return the name by which whoever answered is priced: a model of ours, or `PROVIDER/MODEL`."""
+    return target if route == OWN_ROUTE else f"{route.partition(':')[2]}/{target}"

@@ -15,12 +15,14 @@ class ServedModel(Struct, frozen=True, kw_only=True):
         owned_by: the owner.
         max_model_tokens: context length, where it is known; of a route, the longest of its targets'.
         embeds: whether it makes embeddings and nothing else, or answers and nothing else; None where that depends.
+        answered_by: of a route, the names of all that may answer.
     """
 
     created: int
     owned_by: str
     max_model_tokens: int | None = None
     embeds: bool | None = None
+    answered_by: tuple[str, ...] = ()
 
 
 class Catalogue:
@@ -37,6 +39,11 @@ class Catalogue:
         """Return the context length of a served name, where it is known."""
         model = self.models.get(name)
         return None if model is None else model.max_model_tokens
+
+    def answered_by(self, name: str) -> tuple[str, ...]:
+        """Return who may answer to a served name, where those have names of their own."""
+        model = self.models.get(name)
+        return () if model is None else model.answered_by
 
     def use(self, models: Mapping[str, ServedModel]) -> None:
         """Serve these from now on."""

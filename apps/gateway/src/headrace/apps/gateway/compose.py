@@ -34,7 +34,7 @@ from headrace.gateway.routing.leases import ProviderPool
 from headrace.gateway.routing.metrics import RoutingMetrics
 from headrace.gateway.routing.run import RunParts
 from headrace.gateway.routing.source import RoutedSource, Routing
-from headrace.gateway.routing.table import build_routes, list_served
+from headrace.gateway.routing.table import build_routes, check_prices, list_served
 from headrace.providers.build import build_provider
 from headrace.scheduler.base import GenerationSource
 from headrace.scheduler.large import LargeRequests
@@ -174,7 +174,9 @@ def _build_routing(
     routes = build_routes(settings)
     parts = RunParts(own=scheduler, random=random.random, observers=observers)
     routed = RoutedSource(parts, routing=Routing(routes=routes, providers=leases), settings=settings.scheduler)
-    return routed, Catalogue(list_served(settings, routes))
+    served = list_served(settings, routes)
+    check_prices(settings, served)
+    return routed, Catalogue(served)
 
 
 def _build_metering(
@@ -194,6 +196,7 @@ def _build_metering(
         limits=accounts.directory,
         registry=registry,
         context_of=catalogue.context_of,
+        answered_by=catalogue.answered_by,
     )
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct, structs
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.routing.leases import ProviderPool
 from headrace.gateway.routing.source import RoutedSource, Routing
-from headrace.gateway.routing.table import build_routes, list_served
+from headrace.gateway.routing.table import build_routes, check_prices, list_served
 from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.settings import Settings, served_names
 
@@ -58,6 +58,8 @@ class LiveSettings:
         leases = self._pool.prepare(settings.providers)
         try:
             routes = build_routes(settings)
+            served = list_served(settings, routes)
+            check_prices(settings, served)
             # Last of what may fail or wait: from here on everything changes in one turn of the loop.
             await self._scheduler.serve(served_names(settings.models))
         except BaseException:
@@ -65,7 +67,7 @@ class LiveSettings:
             raise
         self._routed.use(Routing(routes=routes, providers=leases))
         self._pool.adopt(leases)
-        self._catalogue.use(list_served(settings, routes))
+        self._catalogue.use(served)
         for follow in self._followers:
             follow(settings)
         if fixed := list(changed_for_good(self._settings, settings)):

@@ -79,6 +79,7 @@ def build_metering(
     limits: LimitsDirectory,
     registry: CollectorRegistry,
     context_of: Callable[[str], int | None],
+    answered_by: Callable[[str], Sequence[str]],
 ) -> Metering:
     """Build the metering around a source.
 
@@ -89,6 +90,7 @@ def build_metering(
         limits: what each caller may use.
         registry: where facts are counted.
         context_of: the context length of a served name, where it is known.
+        answered_by: who may answer to a served name, where those have names of their own.
 
     Raises:
         SettingsError: a setting can't be used.
@@ -119,6 +121,7 @@ def build_metering(
         inner,
         parts,
         context_of=context_of,
+        answered_by=answered_by,
         assumed_output_tokens=metering.assumed_output_tokens,
         record_anonymous=metering.record_anonymous,
     )

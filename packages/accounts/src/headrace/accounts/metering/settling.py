@@ -11,7 +11,7 @@ from headrace.accounts.ledger.base import UsageRow
 from headrace.accounts.ledger.entries import Seen
 from headrace.accounts.ledger.ledger import UsageLedger
 from headrace.accounts.observer import MeteringObserver
-from headrace.accounts.prices import PriceTable
+from headrace.accounts.prices import PriceTable, answerer_of
 from headrace.accounts.quota.base import Amount
 from headrace.accounts.quota.quota import Quota
 from headrace.scheduler.base import GenerationRecord
@@ -99,7 +99,7 @@ class Settling:
         self._running.pop(request_id, None)
         self._seen.pop(request_id, None)
         usage = row.usage if recorded else Usage(0, 0)
-        cost = self._prices.cost(row.model, usage)
+        cost = self._cost(row, usage)
         if recorded:
             self._ledger.close_row(structs.replace(row, cost_micros=cost))
             for observer in self._observers:
@@ -109,7 +109,7 @@ class Settling:
 
     async def recover(self, owner: str, rows: Sequence[UsageRow]) -> list[UsageRow]:
         """Settle what a dead replica ran, and return its rows with their cost."""
-        priced = [structs.replace(row, cost_micros=self._prices.cost(row.model, row.usage)) for row in rows]
+        priced = [structs.replace(row, cost_micros=self._cost(row, row.usage)) for row in rows]
         ends = [
             (row.tenant_id, row.request_id, Amount(row.input_tokens + row.output_tokens, row.cost_micros))
             for row in priced
@@ -117,6 +117,9 @@ class Settling:
         if ends:
             await self._quota.settle_for(owner, ends)
         return priced
+
+    def _cost(self, row: UsageRow, usage: Usage) -> int:
+        return self._prices.cost(row.model, usage, answered_by=answerer_of(route=row.route, target=row.target))
 
     async def close(self) -> None:
         """Wait for what is being settled, and stop."""

@@ -6,7 +6,7 @@ metrics and the log. What was accepted has exactly one row, whatever becomes of 
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from msgspec import Struct
@@ -54,6 +54,7 @@ class MeteredSource:
         inner: runs generations.
         parts: what counts them.
         context_of: the context length of a served name, None where nobody knows it.
+        answered_by: the names by which those who may answer to a served name are priced, where they are others.
         assumed_output_tokens: see `EstimateLimits`.
         record_anonymous: whether callers without an account have rows too.
         clock: Unix seconds.
@@ -65,6 +66,7 @@ class MeteredSource:
         parts: MeteringParts,
         *,
         context_of: Callable[[str], int | None],
+        answered_by: Callable[[str], Iterable[str]] = lambda _: (),
         assumed_output_tokens: int = 0,
         record_anonymous: bool = False,
         clock: Callable[[], float] = time.time,
@@ -72,6 +74,7 @@ class MeteredSource:
         self._inner = inner
         self._parts = parts
         self._context_of = context_of
+        self._answered_by = answered_by
         self._assumed_output_tokens = assumed_output_tokens
         self._record_anonymous = record_anonymous
         self._clock = clock
@@ -163,12 +166,13 @@ class MeteredSource:
         usage = estimate_usage(
             request, EstimateLimits(context_tokens=context, assumed_output_tokens=self._assumed_output_tokens)
         )
+        cost = self._parts.prices.most(request.model, usage, answered_by=self._answered_by(request.model))
         return Reservation(
             request_id=submission.request_id,
             tenant_id=caller.tenant_id,
             owner=self._parts.quota.owner,
             subjects=await self._subjects_of(caller),
-            estimate=Amount(usage.input_tokens + usage.output_tokens, self._parts.prices.cost(request.model, usage)),
+            estimate=Amount(usage.input_tokens + usage.output_tokens, cost),
         )
 
     async def _subjects_of(self, caller: Caller) -> tuple[Subject, ...]:

@@ -1,12 +1,13 @@
 """The routing table: one value, replaced as a whole when the settings change."""
 
+import difflib
 from collections.abc import Mapping
 
 from msgspec import Struct
 
 from headrace.gateway.catalogue import ServedModel, list_models
 from headrace.scheduler.base import OWN_ROUTE
-from headrace.schema.settings import RouteSettings, Settings, served_names
+from headrace.schema.settings import RouteSettings, Settings, SettingsError, served_names
 from headrace.schema.settings.route_checks import RouteNames, provider_names, resolve_target
 from headrace.schema.settings.routes import TargetSettings
 
@@ -164,7 +165,25 @@ def _list_route(settings: RouteSettings, route: Route, own: Mapping[str, ServedM
         owned_by=settings.owned_by,
         max_model_tokens=max(lengths, default=None),
         embeds=abilities.pop() if len(abilities) == 1 else None,
+        answered_by=tuple(target.name for target in targets),
     )
+
+
+def check_prices(settings: Settings, served: Mapping[str, ServedModel]) -> None:
+    """Refuse a price of something that nobody answers as: it would leave what was meant without one.
+
+    Raises:
+        SettingsError: naming the price.
+    """
+    known = {*served, *(name for model in served.values() for name in model.answered_by)}
+    problems: list[str] = []
+    for name in settings.prices:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]}?" if close else ""
+            problems.append(f"prices.{name}: there is no model, route or PROVIDER/MODEL of that name{hint}")
+    if problems:
+        raise SettingsError(problems)
 
 
 def targets_of(route: Route) -> dict[Target, None]:
