@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 
 from headrace.scheduler.base import Adoption, Generation, GenerationRecord, Submission
 from headrace.scheduler.scheduler import Scheduler
@@ -156,3 +157,18 @@ async def test_what_is_let_go_is_cancelled_by_nobody(
     scheduler.let_go(["s"])
     await generation.aclose()
     assert (scheduler.in_flight, transport.controls) == (0, [])
+
+
+async def test_what_was_adopted_and_is_let_go_is_announced_no_more_and_not_cancelled(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.adopt(_adoption(*TOLD))
+    other = structs.replace(_adoption(), submission=Submission(request_id="other", request=make_request()))
+    await scheduler.adopt(other)
+    scheduler.let_go(["r"])
+    told = (AdoptGeneration("other", "replica", 1050.0), "m", None)
+    # Its timer was set after that of the one that was let go.
+    await transport.until(lambda: transport.controls.count(told) >= 2)
+    assert [message for message, _, _ in transport.controls if message.request_id == "r"] == [
+        AdoptGeneration("r", "replica", 1050.0)
+    ]

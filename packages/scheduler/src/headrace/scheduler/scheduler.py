@@ -269,6 +269,7 @@ class Scheduler:
         """Forget generations that other gateways go on with: they are not cancelled."""
         for request_id in request_ids:
             if (entry := self._entries.get(request_id)) is not None:
+                self._announcements.forget(request_id)
                 self._entries.forget(entry)
 
     def _expire(self, request_id: str) -> None:
