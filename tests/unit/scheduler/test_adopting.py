@@ -19,12 +19,15 @@ from headrace.schema.control import (
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     AttemptQuery,
+    AttemptRunning,
     Event,
     GenerationFinished,
     GenerationStarted,
+    ReplyItem,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    StreamChunk,
     Usage,
 )
 from headrace.schema.settings import SchedulerSettings
@@ -172,3 +175,21 @@ async def test_what_was_adopted_and_is_let_go_is_announced_no_more_and_not_cance
     assert [message for message, _, _ in transport.controls if message.request_id == "r"] == [
         AdoptGeneration("r", "replica", 1050.0)
     ]
+
+
+@pytest.mark.parametrize("item", [AttemptQuery("r", "w"), AttemptRunning("r", "w", 1), StreamChunk("r", 1, 0, TOLD)])
+async def test_a_worker_of_what_was_let_go_is_told_nothing_until_the_next_gateway_does(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport, item: ReplyItem
+) -> None:
+    await scheduler.submit(Submission(request_id="r", request=make_request(), retained=True))
+    scheduler.let_go(["r"])
+    scheduler.receive_replies([item])
+    assert transport.controls == []
+
+
+async def test_what_was_let_go_may_come_back(scheduler: Scheduler, transport: RecordingSchedulerTransport) -> None:
+    await scheduler.adopt(_adoption(*TOLD))
+    scheduler.let_go(["r"])
+    generation = await scheduler.adopt(_adoption(*TOLD))
+    transport.reply("r", 9, *WHOLE, retells=True)
+    assert await _read(generation) == [SequenceDelta(0, "three", (3,)), *REST]
