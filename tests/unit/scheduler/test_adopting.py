@@ -177,7 +177,7 @@ async def test_what_was_adopted_and_is_let_go_is_announced_no_more_and_not_cance
     ]
 
 
-@pytest.mark.parametrize("item", [AttemptQuery("r", "w"), AttemptRunning("r", "w", 1), StreamChunk("r", 1, 0, TOLD)])
+@pytest.mark.parametrize("item", [AttemptQuery("r", "w"), AttemptRunning("r", 1, "w"), StreamChunk("r", 1, 0, TOLD)])
 async def test_a_worker_of_what_was_let_go_is_told_nothing_until_the_next_gateway_does(
     scheduler: Scheduler, transport: RecordingSchedulerTransport, item: ReplyItem
 ) -> None:
@@ -193,3 +193,11 @@ async def test_what_was_let_go_may_come_back(scheduler: Scheduler, transport: Re
     generation = await scheduler.adopt(_adoption(*TOLD))
     transport.reply("r", 9, *WHOLE, retells=True)
     assert await _read(generation) == [SequenceDelta(0, "three", (3,)), *REST]
+
+
+async def test_what_nobody_goes_on_with_is_dropped_by_all_workers(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.serve({"m": "m", "alias": "m", "n": "n"})
+    scheduler.drop("r", 1050.0)
+    assert transport.controls == [(CancelGeneration("r", 1050.0), model, None) for model in ("m", "n")]

@@ -271,6 +271,17 @@ class Scheduler:
         self._entries.end_early(entry, ErrorCode.CANCELLED, "the request was cancelled")
         return True
 
+    def drop(self, request_id: str, deadline: float) -> None:
+        """Have the workers drop what another gateway began and nobody goes on with.
+
+        Args:
+            request_id: the generation.
+            deadline: its deadline, Unix seconds.
+        """
+        # Which model it went to may not be known any more: the workers of all are told.
+        for model in dict.fromkeys(self._models.values()):
+            self._transport.send_control(CancelGeneration(request_id, deadline), model=model, worker_id=None)
+
     def let_go(self, request_ids: Sequence[str]) -> None:
         """Forget generations that other gateways go on with: they are not cancelled."""
         for request_id in request_ids:
