@@ -8,7 +8,8 @@ import httpx
 import msgspec
 import pytest
 
-from headrace.gateway.retained.encoding import encode_submission
+from headrace.gateway.facts import CallEnded, CallOpened, GatewayObserver, RequestRefusal
+from headrace.gateway.retained.encoding import encode_record, encode_submission
 from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.scheduler.base import OWN_ROUTE, GenerationRecord, Submission
 from headrace.schema.caller import Caller
@@ -45,11 +46,13 @@ class Gateway:
         self.source = ScriptedSource(*(steps or HELLO))
         self.store = MemoryRetentionStore(shared)
         self.dropped: list[tuple[str, float]] = []
+        self.observers: list[GatewayObserver] = []
         self.retained = RetainedGenerations(
             self.source,
             self.store,
             settings=RetentionSettings(max_bytes=max_bytes),
             default_timeout_seconds=100.0,
+            observers=self.observers,
             drop=lambda request_id, deadline: self.dropped.append((request_id, deadline)),
             clock=shared.clock,
         )
@@ -344,6 +347,38 @@ async def test_what_was_lost_before_it_was_known_to_be_queued_is_dropped_by_the_
     answer = await second.get("r", accept="text/event-stream")
     assert answer.json()["error"]["code"] == "stream_broken"
     assert (second.source.adoptions, second.dropped) == ([], [("r", 1100.0)])
+
+
+class FaultyObserver:
+    """A `GatewayObserver` that breaks its contract."""
+
+    def call_opened(self, fact: CallOpened) -> None:
+        raise RuntimeError(fact.model)
+
+    def call_ended(self, fact: CallEnded) -> None:
+        pass
+
+    def request_refused(self, fact: RequestRefusal) -> None:
+        pass
+
+
+async def test_a_fault_while_one_is_adopted_ends_that_one_and_not_the_adopting(
+    open_gateway: Open, clock: Clock
+) -> None:
+    first, second = open_gateway(), open_gateway()
+    facts = encode_record(GenerationRecord(target="demo"))
+    second.observers.append(FaultyObserver())
+    await first.store.open(_head("r", facts=facts))
+    clock.now += 10.0
+    await second.retained.start()
+    answer = await second.get("r", accept="text/event-stream")
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert second.dropped == [("r", 1100.0)]
+    second.observers.clear()
+    await first.store.open(_head("s", facts=facts))
+    clock.now += 10.0
+    stream = await second.get("s", accept="text/event-stream")
+    assert native_events(stream)[-1]["type"] == "generation_finished"
 
 
 async def test_what_can_not_be_read_here_is_left_to_others(

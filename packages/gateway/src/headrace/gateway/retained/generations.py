@@ -20,7 +20,7 @@ from headrace.gateway.retained.encoding import (
     encode_submission,
     make_claim,
 )
-from headrace.gateway.retained.ending import lost_before_queue
+from headrace.gateway.retained.ending import close_events, lost_before_queue
 from headrace.gateway.retained.reader import UNKNOWN_RECORD, RetainedReader
 from headrace.gateway.retained.running import RunningGeneration
 from headrace.gateway.unexpected import report_unexpected
@@ -262,9 +262,26 @@ class RetainedGenerations:
             await asyncio.sleep(ADOPT_SECONDS)
             for running, _ in self._running.values():
                 running.say()
-            with suppress(RetentionUnavailableError):
+            try:
                 while (orphan := await self._store.claim_orphan()) is not None:
-                    await self._adopt(orphan)
+                    await self._adopt_or_end(orphan)
+            except RetentionUnavailableError:
+                continue
+            except Exception as error:  # noqa: BLE001 - an edge: one orphan that nobody planned for leaves the others
+                report_unexpected(error, request_id=None)
+
+    async def _adopt_or_end(self, orphan: Orphan) -> None:
+        head, log = orphan.head, orphan.log
+        try:
+            await self._adopt(orphan)
+        except Exception as error:  # noqa: BLE001 - an edge: nobody else goes on with it, so it is to end here
+            failure = report_unexpected(error, request_id=head.request_id)
+            if head.request_id in self._running:
+                # It is read, and so it ends by itself.
+                return
+            if not log.has_ended:
+                self._store.write(log, close_events(log.events, event_of_failure(failure)))
+            self._stop_workers(head)
 
     async def _adopt(self, orphan: Orphan) -> None:
         head, log = orphan.head, orphan.log
