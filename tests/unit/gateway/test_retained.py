@@ -349,6 +349,19 @@ async def test_what_was_lost_before_it_was_known_to_be_queued_is_dropped_by_the_
     assert (second.source.adoptions, second.dropped) == ([], [("r", 1100.0)])
 
 
+async def test_a_task_that_is_refused_is_dropped_under_the_id_that_its_workers_know(
+    open_gateway: Open, clock: Clock
+) -> None:
+    first, second = open_gateway(), open_gateway()
+    second.source.refusal = HeadraceError(ErrorCode.WORKER_LOST, "it was tried once more")
+    await first.store.open(_head("r", facts=encode_record(GenerationRecord(target="demo", task_id="r-2"))))
+    clock.now += 10.0
+    await second.retained.start()
+    answer = await second.get("r", accept="text/event-stream")
+    assert answer.json()["error"]["code"] == "worker_lost"
+    assert second.dropped == [("r-2", 1100.0)]
+
+
 class FaultyObserver:
     """A `GatewayObserver` that breaks its contract."""
 

@@ -312,21 +312,21 @@ class RetainedGenerations:
             generation = await self._source.adopt(adoption)
         except HeadraceError as error:
             running.end(event_of_failure(failure_of_error(error)))
-            self._stop_workers(head)
+            self._stop_workers(head, task_id=record.task_id)
             return
         except Exception as error:  # noqa: BLE001 - an edge: one that can't be adopted must not keep the others out
             running.end(event_of_failure(report_unexpected(error, request_id=head.request_id)))
-            self._stop_workers(head)
+            self._stop_workers(head, task_id=record.task_id)
             return
         _log.warning("generation adopted", request_id=head.request_id, events=len(log.events))
         self._run(running, generation)
         if head.is_cancelled:
             self._source.cancel(head.request_id)
 
-    def _stop_workers(self, head: RetainedHead) -> None:
+    def _stop_workers(self, head: RetainedHead, *, task_id: str = "") -> None:
         """Stop what runs of a generation that has ended here: a worker would go on with it for nobody."""
         if not self._source.cancel(head.request_id):
-            self._drop(head.request_id, head.deadline)
+            self._drop(task_id or head.request_id, head.deadline)
 
     async def finish(self) -> None:
         """End with the process: leave what runs to other gateways, or wait for it where there can be none."""
