@@ -201,3 +201,31 @@ async def test_what_nobody_goes_on_with_is_dropped_by_all_workers(
     await scheduler.serve({"m": "m", "alias": "m", "n": "n"})
     scheduler.drop("r", 1050.0)
     assert transport.controls == [(CancelGeneration("r", 1050.0), model, None) for model in ("m", "n")]
+
+
+async def test_a_worker_that_runs_a_later_attempt_says_so_and_the_next_grant_has_another_number(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    generation = await scheduler.adopt(_adoption(*TOLD))
+    # Asked of one that is known, which has run nothing for a while.
+    scheduler.receive_replies([AttemptQuery("r", "w3")])
+    assert transport.controls[-1] == (ConfirmAttempt("r", 1), "", "w")
+    scheduler.receive_replies([AttemptRunning("r", 2, "w2")])
+    assert generation.record.attempts == 2
+    scheduler.lose_worker("w")
+    scheduler.receive_replies([AttemptQuery("r", "w3")])
+    assert transport.controls[-1] == (ConfirmAttempt("r", 2), "", "w2")
+    scheduler.lose_worker("w2")
+    assert (CancelGeneration("r", 1050.0, 2), "", "w2") in transport.controls
+    assert transport.controls[-1] == (AttemptGranted("r", 3, (ToldSequence(0, (1, 2)),)), "", "w3")
+    transport.reply("r", 0, *WHOLE, attempt=3)
+    assert await _read(generation) == [SequenceDelta(0, "three", (3,)), *REST]
+
+
+async def test_only_what_was_adopted_goes_over_to_an_attempt_that_was_not_granted_here(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    generation = await scheduler.submit(Submission(request_id="r", request=make_request()))
+    scheduler.receive_replies([AttemptRunning("r", 2, "w")])
+    assert generation.record.attempts == 1
+    await generation.aclose()
