@@ -276,6 +276,17 @@ async def test_one_of_our_own_is_no_orphan_of_ours(harness: Harness) -> None:
     assert owner.lost == []
 
 
+async def test_one_that_was_disowned_is_claimed_by_whoever_comes_when_its_lease_has_run_out(harness: Harness) -> None:
+    store, other = await harness.start(Owner()), await harness.start(Owner())
+    log = await open_log(store, head_of())
+    store.disown(log)
+    assert await other.claim_orphan() is None
+    await harness.lapse(log.request_id)
+    orphan = await other.claim_orphan()
+    assert orphan is not None
+    assert orphan.head.request_id == log.request_id
+
+
 async def test_one_that_has_ended_makes_room_and_one_that_runs_does_not(
     open_harness: Callable[[RetentionLimits], Harness],
 ) -> None:

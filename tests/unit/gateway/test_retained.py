@@ -8,8 +8,10 @@ import httpx
 import msgspec
 import pytest
 
+from headrace.gateway.facts import CallEnded, CallOpened, GatewayObserver, RequestRefusal
+from headrace.gateway.retained.encoding import encode_record, encode_submission
 from headrace.gateway.retained.generations import RetainedGenerations
-from headrace.scheduler.base import OWN_ROUTE, GenerationRecord
+from headrace.scheduler.base import OWN_ROUTE, GenerationRecord, Submission
 from headrace.schema.caller import Caller
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
@@ -18,8 +20,9 @@ from headrace.schema.events import (
     SequenceFinished,
 )
 from headrace.schema.settings import RetentionSettings
-from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits
+from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetainedHead, RetentionLimits
 from headrace.transport.tasks import TaskOwner
+from tests.support.values import make_request
 from tests.unit.gateway.doubles import CHAT, HELLO, ScriptedSource, Step, make_app, open_client
 
 LIMITS = RetentionLimits(seconds=60.0, max_count=100, max_total_bytes=2**20)
@@ -42,11 +45,15 @@ class Gateway:
     def __init__(self, shared: MemoryRetention, *steps: Step, max_bytes: int = 2**20) -> None:
         self.source = ScriptedSource(*(steps or HELLO))
         self.store = MemoryRetentionStore(shared)
+        self.dropped: list[tuple[str, float]] = []
+        self.observers: list[GatewayObserver] = []
         self.retained = RetainedGenerations(
             self.source,
             self.store,
             settings=RetentionSettings(max_bytes=max_bytes),
             default_timeout_seconds=100.0,
+            observers=self.observers,
+            drop=lambda request_id, deadline: self.dropped.append((request_id, deadline)),
             clock=shared.clock,
         )
         self.client = open_client(make_app(self.source, retained=self.retained))
@@ -314,7 +321,90 @@ async def test_what_can_not_be_adopted_ends_with_the_reason(open_gateway: Open, 
     *_, finished, failed = native_events(stream)
     assert (finished["type"], failed["error"]["code"]) == ("sequence_finished", "provider_unavailable")
     assert failed["error"]["retryable"]
+    assert second.dropped == [(request_id, 1100.0)]
     begun.cancel()
+
+
+def _head(request_id: str, *, submission: bytes | None = None, facts: bytes = b"") -> RetainedHead:
+    encoded = encode_submission(Submission(request_id=request_id, request=make_request("demo"), retained=True))
+    return RetainedHead(
+        request_id=request_id,
+        tenant_id="",
+        submission=encoded if submission is None else submission,
+        submitted_at=1000.0,
+        deadline=1100.0,
+        facts=facts,
+    )
+
+
+async def test_what_was_lost_before_it_was_known_to_be_queued_is_dropped_by_the_workers(
+    open_gateway: Open, clock: Clock
+) -> None:
+    first, second = open_gateway(), open_gateway()
+    await first.store.open(_head("r"))
+    clock.now += 10.0
+    await second.retained.start()
+    answer = await second.get("r", accept="text/event-stream")
+    assert answer.json()["error"]["code"] == "stream_broken"
+    assert (second.source.adoptions, second.dropped) == ([], [("r", 1100.0)])
+
+
+async def test_a_task_that_is_refused_is_dropped_under_the_id_that_its_workers_know(
+    open_gateway: Open, clock: Clock
+) -> None:
+    first, second = open_gateway(), open_gateway()
+    second.source.refusal = HeadraceError(ErrorCode.WORKER_LOST, "it was tried once more")
+    await first.store.open(_head("r", facts=encode_record(GenerationRecord(target="demo", task_id="r-2"))))
+    clock.now += 10.0
+    await second.retained.start()
+    answer = await second.get("r", accept="text/event-stream")
+    assert answer.json()["error"]["code"] == "worker_lost"
+    assert second.dropped == [("r-2", 1100.0)]
+
+
+class FaultyObserver:
+    """A `GatewayObserver` that breaks its contract."""
+
+    def call_opened(self, fact: CallOpened) -> None:
+        raise RuntimeError(fact.model)
+
+    def call_ended(self, fact: CallEnded) -> None:
+        pass
+
+    def request_refused(self, fact: RequestRefusal) -> None:
+        pass
+
+
+async def test_a_fault_while_one_is_adopted_ends_that_one_and_not_the_adopting(
+    open_gateway: Open, clock: Clock
+) -> None:
+    first, second = open_gateway(), open_gateway()
+    facts = encode_record(GenerationRecord(target="demo"))
+    second.observers.append(FaultyObserver())
+    await first.store.open(_head("r", facts=facts))
+    clock.now += 10.0
+    await second.retained.start()
+    answer = await second.get("r", accept="text/event-stream")
+    assert answer.json()["error"]["code"] == "internal_error"
+    assert second.dropped == [("r", 1100.0)]
+    second.observers.clear()
+    await first.store.open(_head("s", facts=facts))
+    clock.now += 10.0
+    stream = await second.get("s", accept="text/event-stream")
+    assert native_events(stream)[-1]["type"] == "generation_finished"
+
+
+async def test_what_can_not_be_read_here_is_left_to_others(
+    open_gateway: Open, shared: MemoryRetention, clock: Clock
+) -> None:
+    first, second = open_gateway(), open_gateway()
+    await first.store.open(_head("newer", submission=b"not ours"))
+    await first.store.open(_head("r"))
+    clock.now += 10.0
+    await second.retained.start()
+    await second.get("r", accept="text/event-stream")
+    assert shared.kept["newer"].owner is None
+    assert second.dropped == [("r", 1100.0)]
 
 
 @pytest.mark.parametrize("path", ["/v1/generations", "/v1/chat/completions"])

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from headrace.gateway.routing.breaker import BreakerRules, BreakerState
 from headrace.providers.base import Fault
@@ -468,4 +469,21 @@ async def test_what_no_worker_of_ours_is_known_to_run_is_not_adopted(record: dic
         with pytest.raises(HeadraceError) as caught:
             await rig.source.adopt(_adoption("r", **record))
     assert caught.value.code is ErrorCode.PROVIDER_UNAVAILABLE
+    assert own.adoptions == []
+
+
+async def test_a_second_task_of_ours_is_recorded_and_not_adopted_since_it_has_another_id() -> None:
+    own = ScriptedSource(HELLO[0], asyncio.Event())
+    own.queued = GenerationQueued(3, 60.0)
+    route = RouteSettings(targets=(to("own"),), fallbacks=(to("b/y"),), on_long_wait_seconds=5, retries=0)
+    async with routing(make_settings({"r": route}), own, PlayedProvider("b", ill())) as rig:
+        generation = await rig.submit("r")
+        await own.until(lambda: len(own.generations) == 2 and own.generations[1].read >= 2)
+        record = generation.record
+        assert record.task_id == own.generations[1].request_id == f"{generation.request_id}-2"
+        with pytest.raises(HeadraceError) as caught:
+            await rig.source.adopt(structs.replace(_adoption("r"), record=record))
+        await generation.aclose()
+    assert caught.value.code is ErrorCode.WORKER_LOST
+    assert caught.value.answer.retryable
     assert own.adoptions == []

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec import structs
 
 from headrace.scheduler.base import Adoption, Generation, GenerationRecord, Submission
 from headrace.scheduler.scheduler import Scheduler
@@ -18,12 +19,15 @@ from headrace.schema.control import (
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     AttemptQuery,
+    AttemptRunning,
     Event,
     GenerationFinished,
     GenerationStarted,
+    ReplyItem,
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    StreamChunk,
     Usage,
 )
 from headrace.schema.settings import SchedulerSettings
@@ -156,3 +160,72 @@ async def test_what_is_let_go_is_cancelled_by_nobody(
     scheduler.let_go(["s"])
     await generation.aclose()
     assert (scheduler.in_flight, transport.controls) == (0, [])
+
+
+async def test_what_was_adopted_and_is_let_go_is_announced_no_more_and_not_cancelled(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.adopt(_adoption(*TOLD))
+    other = structs.replace(_adoption(), submission=Submission(request_id="other", request=make_request()))
+    await scheduler.adopt(other)
+    scheduler.let_go(["r"])
+    told = (AdoptGeneration("other", "replica", 1050.0), "m", None)
+    # Its timer was set after that of the one that was let go.
+    await transport.until(lambda: transport.controls.count(told) >= 2)
+    assert [message for message, _, _ in transport.controls if message.request_id == "r"] == [
+        AdoptGeneration("r", "replica", 1050.0)
+    ]
+
+
+@pytest.mark.parametrize("item", [AttemptQuery("r", "w"), AttemptRunning("r", 1, "w"), StreamChunk("r", 1, 0, TOLD)])
+async def test_a_worker_of_what_was_let_go_is_told_nothing_until_the_next_gateway_does(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport, item: ReplyItem
+) -> None:
+    await scheduler.submit(Submission(request_id="r", request=make_request(), retained=True))
+    scheduler.let_go(["r"])
+    scheduler.receive_replies([item])
+    assert transport.controls == []
+
+
+async def test_what_was_let_go_may_come_back(scheduler: Scheduler, transport: RecordingSchedulerTransport) -> None:
+    await scheduler.adopt(_adoption(*TOLD))
+    scheduler.let_go(["r"])
+    generation = await scheduler.adopt(_adoption(*TOLD))
+    transport.reply("r", 9, *WHOLE, retells=True)
+    assert await _read(generation) == [SequenceDelta(0, "three", (3,)), *REST]
+
+
+async def test_what_nobody_goes_on_with_is_dropped_by_all_workers(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    await scheduler.serve({"m": "m", "alias": "m", "n": "n"})
+    scheduler.drop("r", 1050.0)
+    assert transport.controls == [(CancelGeneration("r", 1050.0), model, None) for model in ("m", "n")]
+
+
+async def test_a_worker_that_runs_a_later_attempt_says_so_and_the_next_grant_has_another_number(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    generation = await scheduler.adopt(_adoption(*TOLD))
+    # Asked of one that is known, which has run nothing for a while.
+    scheduler.receive_replies([AttemptQuery("r", "w3")])
+    assert transport.controls[-1] == (ConfirmAttempt("r", 1), "", "w")
+    scheduler.receive_replies([AttemptRunning("r", 2, "w2")])
+    assert generation.record.attempts == 2
+    scheduler.lose_worker("w")
+    scheduler.receive_replies([AttemptQuery("r", "w3")])
+    assert transport.controls[-1] == (ConfirmAttempt("r", 2), "", "w2")
+    scheduler.lose_worker("w2")
+    assert (CancelGeneration("r", 1050.0, 2), "", "w2") in transport.controls
+    assert transport.controls[-1] == (AttemptGranted("r", 3, (ToldSequence(0, (1, 2)),)), "", "w3")
+    transport.reply("r", 0, *WHOLE, attempt=3)
+    assert await _read(generation) == [SequenceDelta(0, "three", (3,)), *REST]
+
+
+async def test_only_what_was_adopted_goes_over_to_an_attempt_that_was_not_granted_here(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    generation = await scheduler.submit(Submission(request_id="r", request=make_request()))
+    scheduler.receive_replies([AttemptRunning("r", 2, "w")])
+    assert generation.record.attempts == 1
+    await generation.aclose()

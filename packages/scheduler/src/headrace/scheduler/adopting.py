@@ -41,6 +41,11 @@ class Announcements:
         self._transport.send_control(adoption, model=mailbox.model, worker_id=None)
         self._timers[mailbox.request_id] = asyncio.get_running_loop().call_later(ANNOUNCE_SECONDS, self.begin, entry)
 
+    def forget(self, request_id: str) -> None:
+        """Tell nobody any more about a generation that yet another gateway goes on with; it is not to be dropped."""
+        if (timer := self._timers.pop(request_id, None)) is not None:
+            timer.cancel()
+
     def close(self) -> None:
         """Tell nobody anything any more."""
         for timer in self._timers.values():

@@ -111,7 +111,13 @@ class Attempts:
             self._send(item.worker_id, CancelGeneration(item.request_id, self._clock()))
             return
         mailbox, confirmation = entry.mailbox, entry.confirmation
-        if item.attempt < mailbox.attempt:
+        if mailbox.note_attempt(item.attempt, item.worker_id):
+            entry.history.begin(self._clock())
+            if confirmation is not None:
+                # Somebody else was asked, or did ask, who asks again.
+                confirmation.cancel()
+                entry.confirmation = confirmation = None
+        elif item.attempt < mailbox.attempt:
             self._send(item.worker_id, CancelGeneration(item.request_id, entry.deadline, up_to_attempt=item.attempt))
         elif mailbox.worker_id is None and mailbox.granted_to is None:
             mailbox.granted_to = item.worker_id

@@ -48,6 +48,7 @@ class GenerationRecord(Struct, frozen=True, kw_only=True):
         attempts: tries on workers, or calls of providers.
         usage: what it has cost so far, counted from what was told where nobody said it.
         retry_after_seconds: when the same request may be taken, where it failed and that is known.
+        task_id: the id that our workers know it by, where that is another one than its own.
     """
 
     route: str = OWN_ROUTE
@@ -55,6 +56,7 @@ class GenerationRecord(Struct, frozen=True, kw_only=True):
     attempts: int = 1
     usage: Usage = Usage(0, 0)
     retry_after_seconds: float | None = None
+    task_id: str = ""
 
 
 class Adoption(Struct, frozen=True, kw_only=True):

@@ -141,6 +141,21 @@ class Mailbox:
                     pass
         self._make_seams()
 
+    def note_attempt(self, attempt: int, worker_id: str) -> bool:
+        """Go over to a later attempt that the gateway that is gone had granted, as the worker that runs it says.
+
+        The next grant then has a number of its own: two workers never run under the same.
+
+        Returns:
+            Whether it was one.
+        """
+        if not self._is_adopted or attempt <= self.attempt:
+            return False
+        self.attempt, self.granted_to, self.worker_id = attempt, worker_id, None
+        self.is_missing, self._next_offset = False, 0
+        self._make_seams()
+        return True
+
     def told(self) -> tuple[ToldSequence, ...]:
         """Return what the reader was told so far, for the worker that goes on."""
         return tuple(

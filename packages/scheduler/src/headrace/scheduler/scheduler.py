@@ -107,6 +107,8 @@ class Scheduler:
         self._gaps = Gaps(self._entries, transport, seconds=gap_seconds)
         self._stored = StoredChunks(large, self._entries, take=self._take)
         self._announcements = Announcements(self._entries, transport)
+        # Filled only by a process that leaves, and gone with it.
+        self._handed_over: set[str] = set()
         self._is_closing = False
 
     @property
@@ -150,6 +152,7 @@ class Scheduler:
         seconds = adoption.deadline - self._clock() + DEADLINE_GRACE_SECONDS
         timer = asyncio.get_running_loop().call_later(seconds, self._expire, mailbox.request_id)
         entry = Entry(mailbox, adoption.deadline, adoption.submitted_at, timer, ticket=None, running_copy=None)
+        self._handed_over.discard(mailbox.request_id)
         self._entries.add(entry)
         self._announcements.begin(entry)
         # It stands in no line of ours, and does not age: where its task is, the gateway that is gone knew.
@@ -196,6 +199,9 @@ class Scheduler:
     def receive_replies(self, items: Sequence[ReplyItem]) -> None:
         """Put each chunk into its mailbox, and answer workers that ask about a redelivered task."""
         for item in items:
+            if item.request_id in self._handed_over:
+                # Its worker has not heard yet who waits for it now: an answer of ours would end it, so there is none.
+                continue
             if type(item) is StreamChunk:
                 if item.request_id in self._stored:
                     self._stored.add(item)
@@ -265,10 +271,23 @@ class Scheduler:
         self._entries.end_early(entry, ErrorCode.CANCELLED, "the request was cancelled")
         return True
 
+    def drop(self, request_id: str, deadline: float) -> None:
+        """Have the workers drop what another gateway began and nobody goes on with.
+
+        Args:
+            request_id: the generation.
+            deadline: its deadline, Unix seconds.
+        """
+        # Which model it went to may not be known any more: the workers of all are told.
+        for model in dict.fromkeys(self._models.values()):
+            self._transport.send_control(CancelGeneration(request_id, deadline), model=model, worker_id=None)
+
     def let_go(self, request_ids: Sequence[str]) -> None:
         """Forget generations that other gateways go on with: they are not cancelled."""
         for request_id in request_ids:
             if (entry := self._entries.get(request_id)) is not None:
+                self._handed_over.add(request_id)
+                self._announcements.forget(request_id)
                 self._entries.forget(entry)
 
     def _expire(self, request_id: str) -> None:

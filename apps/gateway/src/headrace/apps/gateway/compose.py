@@ -213,6 +213,7 @@ def _retain(
         default_timeout_seconds=settings.scheduler.request_timeout_seconds,
         observers=(metrics, Journal()),
         let_go=scheduler.let_go,
+        drop=scheduler.drop,
     )
 
 

@@ -20,7 +20,7 @@ from headrace.gateway.retained.encoding import (
     encode_submission,
     make_claim,
 )
-from headrace.gateway.retained.ending import lost_before_queue
+from headrace.gateway.retained.ending import close_events, lost_before_queue
 from headrace.gateway.retained.reader import UNKNOWN_RECORD, RetainedReader
 from headrace.gateway.retained.running import RunningGeneration
 from headrace.gateway.unexpected import report_unexpected
@@ -73,6 +73,7 @@ class RetainedGenerations:
         default_timeout_seconds: how long one may take that does not say.
         observers: are told of those that were adopted.
         let_go: makes the scheduler forget generations that are left to other gateways, without cancelling them.
+        drop: has the workers drop a generation that nobody goes on with, by its id and its deadline (Unix seconds).
         clock: Unix seconds.
     """
 
@@ -85,6 +86,7 @@ class RetainedGenerations:
         default_timeout_seconds: float,
         observers: Sequence[GatewayObserver] = (),
         let_go: Callable[[Sequence[str]], None] = lambda _: None,
+        drop: Callable[[str, float], None] = lambda _id, _deadline: None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._source = source
@@ -93,6 +95,7 @@ class RetainedGenerations:
         self._default_timeout_seconds = default_timeout_seconds
         self._observers = observers
         self._let_go = let_go
+        self._drop = drop
         self._clock = clock
         self._running: dict[str, tuple[RunningGeneration, asyncio.Task[None]]] = {}
         self._tasks = TaskOwner()
@@ -259,9 +262,26 @@ class RetainedGenerations:
             await asyncio.sleep(ADOPT_SECONDS)
             for running, _ in self._running.values():
                 running.say()
-            with suppress(RetentionUnavailableError):
+            try:
                 while (orphan := await self._store.claim_orphan()) is not None:
-                    await self._adopt(orphan)
+                    await self._adopt_or_end(orphan)
+            except RetentionUnavailableError:
+                continue
+            except Exception as error:  # noqa: BLE001 - an edge: one orphan that nobody planned for leaves the others
+                report_unexpected(error, request_id=None)
+
+    async def _adopt_or_end(self, orphan: Orphan) -> None:
+        head, log = orphan.head, orphan.log
+        try:
+            await self._adopt(orphan)
+        except Exception as error:  # noqa: BLE001 - an edge: nobody else goes on with it, so it is to end here
+            failure = report_unexpected(error, request_id=head.request_id)
+            if head.request_id in self._running:
+                # It is read, and so it ends by itself.
+                return
+            if not log.has_ended:
+                self._store.write(log, close_events(log.events, event_of_failure(failure)))
+            self._stop_workers(head)
 
     async def _adopt(self, orphan: Orphan) -> None:
         head, log = orphan.head, orphan.log
@@ -271,12 +291,15 @@ class RetainedGenerations:
         except UnreadableError as error:
             # Somebody newer will understand it.
             _log.error("retained generation not read", request_id=head.request_id, reason=str(error))
+            self._store.disown(log)
             return
         call = adopted_call(submission, self._observers)
         call.open()
         running = RunningGeneration(log, self._store, call=call, max_bytes=self._settings.max_bytes)
         if record is None:
             running.end(lost_before_queue())
+            # It may have been on its way all the same.
+            self._stop_workers(head)
             return
         adoption = Adoption(
             submission=submission,
@@ -289,14 +312,21 @@ class RetainedGenerations:
             generation = await self._source.adopt(adoption)
         except HeadraceError as error:
             running.end(event_of_failure(failure_of_error(error)))
+            self._stop_workers(head, task_id=record.task_id)
             return
         except Exception as error:  # noqa: BLE001 - an edge: one that can't be adopted must not keep the others out
             running.end(event_of_failure(report_unexpected(error, request_id=head.request_id)))
+            self._stop_workers(head, task_id=record.task_id)
             return
         _log.warning("generation adopted", request_id=head.request_id, events=len(log.events))
         self._run(running, generation)
         if head.is_cancelled:
             self._source.cancel(head.request_id)
+
+    def _stop_workers(self, head: RetainedHead, *, task_id: str = "") -> None:
+        """Stop what runs of a generation that has ended here: a worker would go on with it for nobody."""
+        if not self._source.cancel(head.request_id):
+            self._drop(task_id or head.request_id, head.deadline)
 
     async def finish(self) -> None:
         """End with the process: leave what runs to other gateways, or wait for it where there can be none."""

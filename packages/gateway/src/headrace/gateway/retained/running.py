@@ -34,7 +34,7 @@ class RunningGeneration:
         self._max_bytes = max_bytes
         self._is_left = False
         self.generation: Generation | None = None
-        self._said: tuple[str, str, int] | None = None
+        self._said: tuple[str, str, int, str] | None = None
 
     async def run(self, generation: Generation) -> None:
         """Read a generation to its end, or until it is too large."""
@@ -95,7 +95,7 @@ class RunningGeneration:
             self._say(self.generation.record)
 
     def _say(self, record: GenerationRecord) -> None:
-        said = (record.route, record.target, record.attempts)
+        said = (record.route, record.target, record.attempts, record.task_id)
         if said != self._said:
             self._said = said
             self._store.write(self._log, facts=encode_record(record))

@@ -41,6 +41,7 @@ class TargetTry:
         target: who is tried.
         telling: what it has said.
         own: the generation of ours, if it is one.
+        task_id: the id of that generation, where it is another one than the request's.
 
     Args:
         target: who is tried.
@@ -52,6 +53,7 @@ class TargetTry:
         self.target = target
         self.telling = Telling(submission.request)
         self.own: Generation | None = None
+        self.task_id = ""
         self._submission = submission
         self._tell = tell
         self._now = asyncio.get_running_loop().time
@@ -62,8 +64,10 @@ class TargetTry:
     def record(self) -> GenerationRecord:
         """What it has cost so far, as one attempt."""
         if self.own is not None:
-            return self.own.record
-        return GenerationRecord(route=self.target.route, target=self.target.model, usage=self.telling.usage)
+            return structs.replace(self.own.record, task_id=self.task_id)
+        return GenerationRecord(
+            route=self.target.route, target=self.target.model, usage=self.telling.usage, task_id=self.task_id
+        )
 
     async def refuse_wait(self, most_seconds: float) -> TargetFailure | None:
         """Give a generation of ours up if it is expected to wait for longer; return None if it is not."""

@@ -196,6 +196,7 @@ class Run:
             timeout_seconds=self._left_seconds(),
         )
         tried = self._begin_try(target)
+        tried.task_id = submission.request_id if suffix else ""
         outcome: str | None = ErrorCode.CANCELLED
         failure: TargetFailure | None = None
         try:

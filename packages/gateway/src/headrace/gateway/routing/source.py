@@ -92,12 +92,16 @@ class RoutedSource:
         """Go on with what our own workers run; see `GenerationSource`.
 
         Raises:
-            HeadraceError: as there; also `provider_unavailable` where it was not settled yet who answers.
+            HeadraceError: as there; also `provider_unavailable` where it was not settled yet who answers, and
+                `worker_lost` where our workers know it by an id that only the gateway that is gone waited for.
         """
         submission, record = adoption.submission, adoption.record
         if record.route != OWN_ROUTE or not record.target:
             message = "the gateway that had this answered by a provider was lost; send the request again"
             raise HeadraceError(ErrorCode.PROVIDER_UNAVAILABLE, message)
+        if record.task_id:
+            message = "the gateway that had this tried once more was lost; send the request again"
+            raise HeadraceError(ErrorCode.WORKER_LOST, message)
         route = self._routing.routes.get(submission.request.model)
         if route is None or route.own_target is None:
             # Tries at others are counted too, of which our workers know nothing: a later attempt shows itself.

@@ -214,6 +214,10 @@ class RedisRetentionStore:
         self._writer.own(OwnedLog(head, log))
         return Orphan(head=head, log=log)
 
+    def disown(self, log: EventLog) -> None:
+        """Renew the lease of a generation no more; see `RetentionStore`."""
+        self._writer.disown(log)
+
     def _lose(self, owned: OwnedLog) -> None:
         message = "another gateway goes on with this generation; take it up again by its id"
         owned.log.break_off(GenerationFailed(ErrorCode.STREAM_BROKEN, message, "reply", retryable=True))

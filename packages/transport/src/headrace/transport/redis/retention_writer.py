@@ -111,6 +111,12 @@ class RetentionWriter:
         owned = self._owned.get(log.request_id)
         return owned if owned is not None and owned.log is log else None
 
+    def disown(self, log: EventLog) -> None:
+        """Let a generation of ours go, to which nothing was written."""
+        if (owned := self.get(log)) is not None:
+            del self._owned[log.request_id]
+            self._dirty.pop(owned, None)
+
     def mark(self, owned: OwnedLog) -> None:
         """Write what waits of a generation."""
         self._dirty[owned] = None

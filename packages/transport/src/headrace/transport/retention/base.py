@@ -193,6 +193,14 @@ class RetentionStore(Protocol):
         """
         ...
 
+    def disown(self, log: EventLog) -> None:
+        """Renew the lease of a generation no more: when it has run out, whoever can go on with it may claim it.
+
+        Args:
+            log: of `claim_orphan`; nothing more is to be written to it.
+        """
+        ...
+
     async def release(self) -> None:
         """Give up all that we own, so that others may claim it at once; what was written before is safe."""
         ...

@@ -193,6 +193,12 @@ class MemoryRetentionStore:
                 return Orphan(head=kept.head, log=kept.log)
         return None
 
+    def disown(self, log: EventLog) -> None:
+        """Renew the lease of a generation no more; see `RetentionStore`."""
+        kept = self._shared.kept.get(log.request_id)
+        if kept is not None and kept.log is log and kept.owner is self:
+            kept.owner = None
+
     async def release(self) -> None:
         """Give up all that we own."""
         for kept in self._shared.kept.values():
