@@ -196,6 +196,17 @@ async def test_another_request_with_the_same_key_is_a_conflict(open_gateway: Ope
     assert len(gateway.source.submissions) == 1
 
 
+@pytest.mark.parametrize("private_first", [False, True])
+async def test_a_private_call_shares_no_key_with_one_that_may_leave(open_gateway: Open, private_first: bool) -> None:
+    gateway = open_gateway()
+    private = {"Headrace-Privacy": "local_only"}
+    first, second = (private, {}) if private_first else ({}, private)
+    for headers, status in ((first, 200), (second, 409), (first, 200)):
+        answer = await gateway.client.post("/v1/generations", json=CHAT, headers={"Idempotency-Key": "k", **headers})
+        assert answer.status_code == status
+    assert len(gateway.source.submissions) == 1
+
+
 @pytest.mark.parametrize("key", ["", "a b", "ä".encode().decode("latin-1"), "x" * 256])
 async def test_a_key_that_is_none(open_gateway: Open, key: str) -> None:
     gateway = open_gateway()
