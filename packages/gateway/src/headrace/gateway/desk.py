@@ -220,11 +220,18 @@ class Desk:
         """Cancel a generation that runs here, or a retained one wherever it runs.
 
         Raises:
-            HeadraceError: `not_found`: none of that id, and of that caller's tenant, runs.
+            HeadraceError: `not_found`: none of that id, and of that caller's tenant, runs; or none runs here, and what
+                is retained can't be asked.
         """
-        if self.retained is not None and await self.retained.cancel(request_id, caller):
-            return
+        refused: RetentionRefusedError | None = None
+        try:
+            if self.retained is not None and await self.retained.cancel(request_id, caller):
+                return
+        except RetentionRefusedError as error:
+            refused = error
         if not self._running.belongs_to(request_id, caller) or not self.source.cancel(request_id):
+            if refused is not None:
+                raise refused
             raise HeadraceError(ErrorCode.NOT_FOUND, "there is no running generation with this id", param="id")
 
 
