@@ -146,7 +146,13 @@ class Desk:
         wish = read_wish(http.headers, caller)
         if wish is not None and (taken := await self._retain(call, wish)) is not None:
             http.scope["state"][REQUEST_ID_STATE] = taken.submission.request_id
-            return self._reading_call(http, order, parsed, taken), OpenedSource(taken.reader)
+            try:
+                reading = self._reading_call(http, order, parsed, taken)
+            except BaseException:
+                # A header is wrong: nobody will read.
+                await taken.reader.aclose()
+                raise
+            return reading, OpenedSource(taken.reader)
         return call, self.source
 
     async def _retain(self, call: Call, wish: RetentionWish) -> Taken | None:

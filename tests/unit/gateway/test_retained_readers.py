@@ -1,0 +1,51 @@
+"""Who reads a retained generation lets go of it, however the call ends."""
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from headrace.gateway.retained.generations import RetainedGenerations
+from headrace.schema.settings import RetentionSettings
+from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits
+from tests.unit.gateway.doubles import CHAT, HELLO, ScriptedSource, make_app, open_client
+
+KEY = {"Idempotency-Key": "k"}
+
+
+def make_shared() -> MemoryRetention:
+    return MemoryRetention(RetentionLimits(seconds=60.0, max_count=100, max_total_bytes=2**20))
+
+
+def make_retained(source: ScriptedSource, store: MemoryRetentionStore) -> RetainedGenerations:
+    return RetainedGenerations(source, store, settings=RetentionSettings(), default_timeout_seconds=100.0)
+
+
+@pytest.fixture
+async def shared() -> MemoryRetention:
+    return make_shared()
+
+
+@pytest.fixture
+async def client(shared: MemoryRetention) -> AsyncIterator[httpx.AsyncClient]:
+    source = ScriptedSource(*HELLO)
+    retained = make_retained(source, MemoryRetentionStore(shared))
+    async with open_client(make_app(source, retained=retained)) as opened:
+        yield opened
+    await retained.close()
+
+
+async def test_a_replay_with_a_wrong_place_leaves_no_reader(client: httpx.AsyncClient, shared: MemoryRetention) -> None:
+    first = await client.post("/v1/generations", json=CHAT, headers=KEY)
+    wrong = await client.post("/v1/generations", json=CHAT, headers={**KEY, "Last-Event-ID": "nonsense"})
+    assert (first.status_code, wrong.status_code) == (200, 400)
+    assert [kept.log.readers for kept in shared.kept.values()] == [0]
+
+
+async def test_a_client_that_has_all_leaves_no_reader(client: httpx.AsyncClient, shared: MemoryRetention) -> None:
+    first = await client.post("/v1/generations", json=CHAT, headers=KEY)
+    request_id = first.headers["headrace-request-id"]
+    headers = {"Accept": "text/event-stream", "Last-Event-ID": f"{request_id}:6"}
+    done = await client.get(f"/v1/generations/{request_id}", headers=headers)
+    assert done.status_code == 204
+    assert [kept.log.readers for kept in shared.kept.values()] == [0]
