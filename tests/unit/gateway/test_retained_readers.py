@@ -1,15 +1,18 @@
 """Who reads a retained generation lets go of it, however the call ends."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
 from headrace.gateway.retained.generations import RetainedGenerations
+from headrace.schema.events import GenerationFailed, SequenceFinished
 from headrace.schema.settings import RetentionSettings
 from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits
 from tests.unit.gateway.doubles import CHAT, HELLO, ScriptedSource, make_app, open_client
 
+WAIT_SECONDS = 20
 KEY = {"Idempotency-Key": "k"}
 
 
@@ -49,3 +52,45 @@ async def test_a_client_that_has_all_leaves_no_reader(client: httpx.AsyncClient,
     done = await client.get(f"/v1/generations/{request_id}", headers=headers)
     assert done.status_code == 204
     assert [kept.log.readers for kept in shared.kept.values()] == [0]
+
+
+class EndingSource(ScriptedSource):
+    """Runs one generation until it is cancelled."""
+
+    def __init__(self) -> None:
+        self.gate = asyncio.Event()
+        end = GenerationFailed("cancelled", "the generation was cancelled", "decode", retryable=False)
+        super().__init__(HELLO[0], self.gate, (SequenceFinished(0, "cancelled"), end))
+
+    def cancel(self, request_id: str) -> bool:
+        is_here = super().cancel(request_id) or request_id in [item.request_id for item in self.generations]
+        if is_here:
+            self.gate.set()
+        return is_here
+
+
+@pytest.mark.parametrize("end", ["cancel", "delete"])
+async def test_a_background_response_that_another_gateway_runs_is_cancelled_there(
+    shared: MemoryRetention, end: str
+) -> None:
+    first, second = EndingSource(), EndingSource()
+    owner, other = (make_retained(source, MemoryRetentionStore(shared)) for source in (first, second))
+    await owner.start()
+    body = {"model": "demo", "input": "hi", "background": True}
+    async with (
+        open_client(make_app(first, retained=owner)) as here,
+        open_client(make_app(second, retained=other)) as there,
+    ):
+        response = (await here.post("/v1/responses", json=body, headers=KEY)).json()
+        replayed = (await there.post("/v1/responses", json=body, headers=KEY)).json()
+        assert replayed["id"] == response["id"]
+        async with asyncio.timeout(WAIT_SECONDS):
+            if end == "cancel":
+                done = (await there.post(f"/v1/responses/{response['id']}/cancel")).json()
+                assert done["status"] == "cancelled"
+            else:
+                assert (await there.delete(f"/v1/responses/{response['id']}")).status_code == 200
+    assert first.gate.is_set()
+    assert not second.generations
+    for retained in (owner, other):
+        await retained.close()

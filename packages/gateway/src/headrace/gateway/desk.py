@@ -86,7 +86,7 @@ class Desk:
     ) -> None:
         self.catalogue = catalogue
         self.source = source
-        self.detached = DetachedGenerations(source)
+        self.detached = DetachedGenerations(source, cancel_elsewhere=None if retained is None else retained.cancel)
         self.retained = retained
         self.settings = settings
         self._max_timeout_seconds = max_timeout_seconds
