@@ -6,10 +6,13 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
+from headrace.gateway.retained.adopted import adopted_call
 from headrace.gateway.retained.generations import RetainedGenerations
+from headrace.scheduler.base import Submission
 from headrace.schema.events import GenerationFailed, SequenceFinished
 from headrace.schema.settings import RetentionSettings
 from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits
+from tests.support.values import fresh_name, make_request
 from tests.unit.gateway.doubles import CHAT, HELLO, ScriptedSource, make_app, open_client
 
 WAIT_SECONDS = 20
@@ -94,3 +97,28 @@ async def test_a_background_response_that_another_gateway_runs_is_cancelled_ther
     assert not second.generations
     for retained in (owner, other):
         await retained.close()
+
+
+class SharedStore(MemoryRetentionStore):
+    """Stands for one that other processes see."""
+
+    @property
+    def is_shared(self) -> bool:
+        return True
+
+
+async def test_a_gateway_that_leaves_breaks_off_what_is_read_of_another(shared: MemoryRetention) -> None:
+    source = ScriptedSource(HELLO[0], asyncio.Event())
+    owner, other = make_retained(source, SharedStore(shared)), make_retained(source, SharedStore(shared))
+    submission = Submission(request_id=fresh_name("gen"), request=make_request())
+    call = adopted_call(submission, ())
+    await owner.open(submission, key=None, call=call)
+    taken = await other.take_up(submission.request_id, submission.caller)
+    assert len(await anext(taken.reader)) == 2
+    async with asyncio.timeout(WAIT_SECONDS):
+        _, (last,) = await asyncio.gather(other.leave(), anext(taken.reader))
+    assert isinstance(last, GenerationFailed)
+    assert last.code == "shutting_down"
+    await taken.reader.aclose()
+    await owner.close()
+    await other.close()
