@@ -9,6 +9,7 @@ import pytest
 from headrace.gateway.retained.adopted import adopted_call
 from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.scheduler.base import Submission
+from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import GenerationFailed, SequenceFinished
 from headrace.schema.settings import RetentionSettings
 from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits
@@ -122,3 +123,20 @@ async def test_a_gateway_that_leaves_breaks_off_what_is_read_of_another(shared: 
     await taken.reader.aclose()
     await owner.close()
     await other.close()
+
+
+async def test_calls_that_are_not_accepted_take_the_place_of_no_answer() -> None:
+    shared = MemoryRetention(RetentionLimits(seconds=60.0, max_count=2, max_total_bytes=2**20))
+    source = ScriptedSource(*HELLO)
+    retained = make_retained(source, MemoryRetentionStore(shared))
+    retain = {"Headrace-Retain": "true"}
+    async with open_client(make_app(source, retained=retained)) as client:
+        kept = await client.post("/v1/generations", json=CHAT, headers=retain)
+        source.refusal = HeadraceError(ErrorCode.RATE_LIMITED, "too many")
+        for headers in (retain, retain, KEY, KEY):
+            refused = await client.post("/v1/generations", json=CHAT, headers=headers)
+            assert refused.status_code == 429
+        assert (await client.get(f"/v1/generations/{kept.headers['headrace-request-id']}")).status_code == 200
+    await retained.close()
+    assert len(shared.kept) == 1
+    assert not shared.keys

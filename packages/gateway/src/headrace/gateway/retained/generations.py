@@ -169,8 +169,8 @@ class RetainedGenerations:
             raise
         else:
             return self._run_first(submission, running, generation, log)
-        # Others may wait for it already: they are told, and the key is free.
-        running.end(event_of_failure(failure))
+        # Others may wait for it already: they are told, and the key is free. It takes the place of no answer.
+        running.end(event_of_failure(failure), forgets=True)
         raise CallFailedError(failure)
 
     def _run_first(

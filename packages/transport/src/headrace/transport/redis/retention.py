@@ -130,7 +130,13 @@ class RedisRetentionStore:
         return answer.decode()
 
     def write(
-        self, log: EventLog, events: Sequence[Event] = (), *, facts: bytes | None = None, frees_key: bool = False
+        self,
+        log: EventLog,
+        events: Sequence[Event] = (),
+        *,
+        facts: bytes | None = None,
+        frees_key: bool = False,
+        forgets: bool = False,
     ) -> None:
         """Append events; see `RetentionStore`."""
         if (owned := self._writer.get(log)) is None:
@@ -142,7 +148,7 @@ class RedisRetentionStore:
             log.add(events, size_bytes=len(data))
             owned.waiting.append(data)
             if is_terminal(events[-1]):
-                owned.end = "free" if frees_key else "keep"
+                owned.end = "forget" if forgets else "free" if frees_key else "keep"
         self._writer.mark(owned)
 
     async def find(self, request_id: str) -> RetainedHead | None:

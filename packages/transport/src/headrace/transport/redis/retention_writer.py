@@ -45,7 +45,7 @@ class OwnedLog:
         log: its events.
         waiting: encoded batches that are not in Redis.
         facts: what is to be said of it.
-        end: how it ends, once it does: `keep` or `free` says what becomes of its key.
+        end: how it ends, once it does: `keep` or `free` says what becomes of its key, `forget` that nothing is kept.
     """
 
     def __init__(self, head: RetainedHead, log: EventLog) -> None:
@@ -53,7 +53,7 @@ class OwnedLog:
         self.log = log
         self.waiting: list[bytes] = []
         self.facts = b""
-        self.end: Literal["", "keep", "free"] = ""
+        self.end: Literal["", "keep", "free", "forget"] = ""
         self.written = len(log.events)
 
 
@@ -145,11 +145,12 @@ class RetentionWriter:
             self._note_there()
             is_settled = True
             for owned, count, size, answer in zip(batch, counts, sizes, answers, strict=True):
-                if answer == -1:
+                if answer == -1 and owned.end != "forget":
                     await self._restore(owned)
                     is_settled = False
                 else:
-                    self._settle(owned, count, size, answer)
+                    # One that was to be forgotten and is not there is forgotten.
+                    self._settle(owned, count, size, abs(answer))
             return is_settled
 
     def _arguments(self, owned: OwnedLog) -> list[Any]:
