@@ -226,6 +226,26 @@ async def test_a_key_is_kept_after_the_end_unless_it_is_freed(store: RetentionSt
     assert (again.log is not None) == frees_key
 
 
+async def test_one_that_is_forgotten_is_told_to_its_readers_and_takes_no_room(
+    open_harness: Callable[[RetentionLimits], Harness],
+) -> None:
+    harness = open_harness(RetentionLimits(seconds=60.0, max_count=2, max_total_bytes=2**20))
+    store, other = await harness.start(Owner()), await harness.start(Owner())
+    kept = head_of()
+    kept_log = await open_log(store, kept)
+    store.write(kept_log, END)
+    await read_all(kept_log)
+    claim = IdempotencyClaim(key=fresh_name("key"), sha256="abc")
+    for _ in range(3):
+        head = head_of(claim=claim)
+        log = await open_log(store, head)
+        reader = await other.follow(head)
+        store.write(log, END, forgets=True)
+        assert await read_all(log) == await read_all(reader) == list(END)
+        assert await other.find(head.request_id) is None
+    assert await other.find(kept.request_id) == kept
+
+
 async def test_a_cancel_reaches_the_owner_from_another_process(harness: Harness) -> None:
     owner = Owner()
     store = await harness.start(owner)

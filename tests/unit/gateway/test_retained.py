@@ -20,7 +20,13 @@ from headrace.schema.events import (
     SequenceFinished,
 )
 from headrace.schema.settings import RetentionSettings
-from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetainedHead, RetentionLimits
+from headrace.transport.retention import (
+    MemoryRetention,
+    MemoryRetentionStore,
+    RetainedHead,
+    RetentionLimits,
+    RetentionUnavailableError,
+)
 from headrace.transport.tasks import TaskOwner
 from tests.support.values import make_request
 from tests.unit.gateway.doubles import CHAT, HELLO, ScriptedSource, Step, make_app, open_client
@@ -37,6 +43,13 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
+
+
+class AwayStore(MemoryRetentionStore):
+    """Finds nothing, because it can't be reached."""
+
+    async def find(self, request_id: str) -> RetainedHead | None:
+        raise RetentionUnavailableError(request_id)
 
 
 class Gateway:
@@ -203,6 +216,17 @@ async def test_another_request_with_the_same_key_is_a_conflict(open_gateway: Ope
     assert len(gateway.source.submissions) == 1
 
 
+@pytest.mark.parametrize("private_first", [False, True])
+async def test_a_private_call_shares_no_key_with_one_that_may_leave(open_gateway: Open, private_first: bool) -> None:
+    gateway = open_gateway()
+    private = {"Headrace-Privacy": "local_only"}
+    first, second = (private, {}) if private_first else ({}, private)
+    for headers, status in ((first, 200), (second, 409), (first, 200)):
+        answer = await gateway.client.post("/v1/generations", json=CHAT, headers={"Idempotency-Key": "k", **headers})
+        assert answer.status_code == status
+    assert len(gateway.source.submissions) == 1
+
+
 @pytest.mark.parametrize("key", ["", "a b", "ä".encode().decode("latin-1"), "x" * 256])
 async def test_a_key_that_is_none(open_gateway: Open, key: str) -> None:
     gateway = open_gateway()
@@ -281,6 +305,23 @@ async def test_a_cancel_reaches_a_generation_of_another_gateway(open_gateway: Op
     assert answer.json() == {"id": request_id, "cancelled": True}
     assert first.source.cancelled == [request_id]
     task.cancel()
+
+
+async def test_a_cancel_reaches_what_runs_here_while_the_store_is_away(shared: MemoryRetention) -> None:
+    never = asyncio.Event()
+    source = ScriptedSource(HELLO[0], never)
+    retained = RetainedGenerations(
+        source, AwayStore(shared), settings=RetentionSettings(), default_timeout_seconds=100.0, clock=shared.clock
+    )
+    async with open_client(make_app(source, retained=retained)) as client, asyncio.TaskGroup() as group:
+        call = group.create_task(client.post("/v1/generations", json=CHAT))
+        await source.until(lambda: bool(source.generations) and source.generations[0].read >= 2)
+        request_id = source.submissions[0].request_id
+        assert (await client.delete(f"/v1/generations/{request_id}")).status_code == 503
+        source.running.add(request_id)
+        assert (await client.delete(f"/v1/generations/{request_id}")).json()["cancelled"] is True
+        call.cancel()
+    await retained.close()
 
 
 async def test_what_a_dead_gateway_ran_is_adopted_and_read_on(

@@ -86,7 +86,7 @@ class Desk:
     ) -> None:
         self.catalogue = catalogue
         self.source = source
-        self.detached = DetachedGenerations(source)
+        self.detached = DetachedGenerations(source, cancel_elsewhere=None if retained is None else retained.cancel)
         self.retained = retained
         self.settings = settings
         self._max_timeout_seconds = max_timeout_seconds
@@ -146,7 +146,13 @@ class Desk:
         wish = read_wish(http.headers, caller)
         if wish is not None and (taken := await self._retain(call, wish)) is not None:
             http.scope["state"][REQUEST_ID_STATE] = taken.submission.request_id
-            return self._reading_call(http, order, parsed, taken), OpenedSource(taken.reader)
+            try:
+                reading = self._reading_call(http, order, parsed, taken)
+            except BaseException:
+                # A header is wrong: nobody will read.
+                await taken.reader.aclose()
+                raise
+            return reading, OpenedSource(taken.reader)
         return call, self.source
 
     async def _retain(self, call: Call, wish: RetentionWish) -> Taken | None:
@@ -220,11 +226,18 @@ class Desk:
         """Cancel a generation that runs here, or a retained one wherever it runs.
 
         Raises:
-            HeadraceError: `not_found`: none of that id, and of that caller's tenant, runs.
+            HeadraceError: `not_found`: none of that id, and of that caller's tenant, runs; or none runs here, and what
+                is retained can't be asked.
         """
-        if self.retained is not None and await self.retained.cancel(request_id, caller):
-            return
+        refused: RetentionRefusedError | None = None
+        try:
+            if self.retained is not None and await self.retained.cancel(request_id, caller):
+                return
+        except RetentionRefusedError as error:
+            refused = error
         if not self._running.belongs_to(request_id, caller) or not self.source.cancel(request_id):
+            if refused is not None:
+                raise refused
             raise HeadraceError(ErrorCode.NOT_FOUND, "there is no running generation with this id", param="id")
 
 

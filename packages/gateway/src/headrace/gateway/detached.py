@@ -6,7 +6,7 @@ connections.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Protocol
 
 from headrace.gateway.call import Call, Submits
@@ -14,6 +14,7 @@ from headrace.gateway.reading import next_batch
 from headrace.gateway.response import submit
 from headrace.gateway.unexpected import report_unexpected
 from headrace.scheduler.base import Generation, GenerationSource
+from headrace.schema.caller import Caller
 from headrace.schema.events import Event, is_terminal
 from headrace.transport.tasks import TaskOwner
 
@@ -35,12 +36,17 @@ class DetachedGenerations:
 
     Args:
         source: runs them.
+        cancel_elsewhere: cancels for a caller what another process runs, and tells whether it did; None where there
+            can be none.
     """
 
-    def __init__(self, source: GenerationSource) -> None:
+    def __init__(
+        self, source: GenerationSource, *, cancel_elsewhere: Callable[[str, Caller], Awaitable[bool]] | None = None
+    ) -> None:
         self._source = source
+        self._cancel_elsewhere = cancel_elsewhere
         self._tasks = TaskOwner()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._running: dict[str, tuple[asyncio.Task[None], Caller]] = {}
 
     async def start(self, call: Call, reader: DetachedReader, source: Submits) -> None:
         """Submit a call, and read its generation from now on.
@@ -56,15 +62,21 @@ class DetachedGenerations:
             raise
         request_id = call.order.submission.request_id
         task = self._tasks.start(self._run(call, generation, reader), name=f"detached {request_id}")
-        self._running[request_id] = task
+        self._running[request_id] = (task, call.order.submission.caller)
         task.add_done_callback(lambda _: self._running.pop(request_id, None))
 
     async def cancel(self, request_id: str) -> None:
-        """Cancel a generation, and wait until its reader is closed."""
-        task = self._running.get(request_id)
-        if task is not None:
-            self._source.cancel(request_id)
-            await asyncio.wait({task})
+        """Cancel a generation, and wait until its reader is closed.
+
+        Raises:
+            HeadraceError: another process runs it, and can't be told now.
+        """
+        if (running := self._running.get(request_id)) is None:
+            return
+        task, caller = running
+        if not self._source.cancel(request_id) and self._cancel_elsewhere is not None:
+            await self._cancel_elsewhere(request_id, caller)
+        await asyncio.wait({task})
 
     async def join(self) -> None:
         """Wait until all have ended."""

@@ -62,7 +62,8 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
         rendering: makes what writes the answer, when the call has its id.
         stream: whether the answer is sent as it grows.
         priority: what the body says of it; the header says more.
-        local_only: whether the body says that it must not leave for an outside provider; the header may say so too.
+        local_only: whether the body, or what it refers to, says that it must not leave for an outside provider; the
+            header may say so too.
         lane: what the body says of it; the header says more.
     """
 

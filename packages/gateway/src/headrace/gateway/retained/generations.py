@@ -98,6 +98,8 @@ class RetainedGenerations:
         self._drop = drop
         self._clock = clock
         self._running: dict[str, tuple[RunningGeneration, asyncio.Task[None]]] = {}
+        # Logs with readers that came later, of generations of ours and of other gateways.
+        self._followed: set[EventLog] = set()
         self._tasks = TaskOwner()
         self._adopting = TaskOwner()
 
@@ -170,8 +172,8 @@ class RetainedGenerations:
             raise
         else:
             return self._run_first(submission, running, generation, log)
-        # Others may wait for it already: they are told, and the key is free.
-        running.end(event_of_failure(failure))
+        # Others may wait for it already: they are told, and the key is free. It takes the place of no answer.
+        running.end(event_of_failure(failure), forgets=True)
         raise CallFailedError(failure)
 
     def _run_first(
@@ -195,7 +197,7 @@ class RetainedGenerations:
         return RetainedReader(
             log,
             output=submission.request.output,
-            on_close=self._store.unfollow,
+            on_close=self._unfollow,
             generation=generation,
             rate_limits=limits,
         )
@@ -205,14 +207,20 @@ class RetainedGenerations:
             log = await self._store.follow(head)
         except RetentionUnavailableError as error:
             raise unavailable(error) from None
+        self._followed.add(log)
         running = self._running.get(head.request_id)
         return RetainedReader(
             log,
             output=submission.request.output,
-            on_close=self._store.unfollow,
+            on_close=self._unfollow,
             generation=None if running is None else running[0].generation,
             record=_record_of(head),
         )
+
+    def _unfollow(self, log: EventLog) -> None:
+        self._store.unfollow(log)
+        if not log.readers:
+            self._followed.discard(log)
 
     async def _find(self, request_id: str) -> RetainedHead | None:
         try:
@@ -339,7 +347,7 @@ class RetainedGenerations:
     async def leave(self) -> None:
         """Leave what runs to other gateways, if they see it: they adopt it at once.
 
-        Nothing of it is cancelled; its readers here are told to ask elsewhere.
+        Nothing of it is cancelled; its readers here, and those of what runs elsewhere, are told to ask elsewhere.
         """
         if not self._store.is_shared:
             return
@@ -349,6 +357,8 @@ class RetainedGenerations:
         for running, task in list(self._running.values()):
             running.leave(shutting_down())
             task.cancel()
+        for log in self._followed:
+            log.break_off(shutting_down())
         await self._tasks.join()
 
     async def close(self) -> None:

@@ -59,15 +59,15 @@ class RunningGeneration:
         self._is_left = True
         self._log.break_off(said)
 
-    def end(self, failure: GenerationFailed) -> None:
-        """End one that has no generation to run."""
-        self.fail(failure)
+    def end(self, failure: GenerationFailed, *, forgets: bool = False) -> None:
+        """End one that has no generation to run, and may be forgotten with its key: nothing was told of it."""
+        self.fail(failure, forgets=forgets)
         self._call.close()
 
-    def fail(self, failure: GenerationFailed) -> None:
+    def fail(self, failure: GenerationFailed, *, forgets: bool = False) -> None:
         """End it with a failure of ours."""
         if not self._log.has_ended:
-            self._end(close_events(self._log.events, failure))
+            self._end(close_events(self._log.events, failure), forgets=forgets)
 
     def _take(self, batch: Sequence[Event], record: GenerationRecord) -> bool:
         if is_terminal(batch[-1]):
@@ -82,12 +82,13 @@ class RunningGeneration:
             return True
         return False
 
-    def _end(self, batch: Sequence[Event]) -> None:
+    def _end(self, batch: Sequence[Event], *, forgets: bool = False) -> None:
         last = batch[-1]
         self._call.note(batch)
         if isinstance(last, GenerationFailed):
             self._call.fail(failure_of_event(last))
-        self._store.write(self._log, batch, frees_key=frees_key((*self._log.events, *batch), last))
+        is_free = frees_key((*self._log.events, *batch), last)
+        self._store.write(self._log, batch, frees_key=is_free, forgets=forgets)
 
     def say(self) -> None:
         """Keep what another process must know to go on, also while nothing is told."""

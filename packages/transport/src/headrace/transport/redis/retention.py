@@ -19,7 +19,7 @@ from headrace.schema.errors import ErrorCode
 from headrace.schema.events import Event, GenerationFailed, is_terminal
 from headrace.schema.settings import RedisSettings
 from headrace.transport.redis.client import open_client
-from headrace.transport.redis.retention_reader import StreamReader, take_entries
+from headrace.transport.redis.retention_reader import AWAY_MESSAGE, StreamReader, take_entries
 from headrace.transport.redis.retention_scripts import (
     CLAIM,
     ENDED,
@@ -79,6 +79,7 @@ class RedisRetentionStore:
         self._clock = clock
         self._client = open_client(settings)
         self._asking = asyncio.Lock()
+        self._is_away = False
         self._reader = StreamReader(settings, owner=owner, on_request=self._take_request)
         self._writer = RetentionWriter(
             open_client(settings), owner=owner, keep_ms=int(limits.seconds * 1000), on_lost=self._lose, reopen=self._put
@@ -129,7 +130,13 @@ class RedisRetentionStore:
         return answer.decode()
 
     def write(
-        self, log: EventLog, events: Sequence[Event] = (), *, facts: bytes | None = None, frees_key: bool = False
+        self,
+        log: EventLog,
+        events: Sequence[Event] = (),
+        *,
+        facts: bytes | None = None,
+        frees_key: bool = False,
+        forgets: bool = False,
     ) -> None:
         """Append events; see `RetentionStore`."""
         if (owned := self._writer.get(log)) is None:
@@ -141,7 +148,7 @@ class RedisRetentionStore:
             log.add(events, size_bytes=len(data))
             owned.waiting.append(data)
             if is_terminal(events[-1]):
-                owned.end = "free" if frees_key else "keep"
+                owned.end = "forget" if forgets else "free" if frees_key else "keep"
         self._writer.mark(owned)
 
     async def find(self, request_id: str) -> RetainedHead | None:
@@ -228,12 +235,14 @@ class RedisRetentionStore:
     async def _ask(self, command: "Callable[[Any], Coroutine[Any, Any, Any]]") -> Any:
         try:
             async with self._asking:
-                return await command(self._client)
+                answer = await command(self._client)
         except (RedisError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise RetentionUnavailableError(
-                f"Redis, where retained generations are kept, does not answer: {reason}"
-            ) from None
+            if not self._is_away:
+                self._is_away = True
+                _log.warning("retention store lost", reason=str(error) or type(error).__name__)
+            raise RetentionUnavailableError(AWAY_MESSAGE) from None
+        self._is_away = False
+        return answer
 
     async def release(self) -> None:
         """Give up all that we own."""

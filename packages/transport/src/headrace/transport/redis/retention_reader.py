@@ -25,6 +25,8 @@ ANSWER_SECONDS = 4.0
 PAUSE_SECONDS = 0.25
 # Readers of another process's generation are told that Redis is away after this time.
 AWAY_SECONDS = 10.0
+# For clients: what Redis's client says names hosts and ports, and is for the log.
+AWAY_MESSAGE = "Redis, where retained generations are kept, does not answer"
 
 Entry = tuple[bytes, Mapping[bytes, bytes]]
 
@@ -113,11 +115,11 @@ class StreamReader:
         now = asyncio.get_running_loop().time()
         if self._away_since is None:
             self._away_since = now
+            _log.warning("retention store lost", reason=str(error) or type(error).__name__)
         if now - self._away_since < AWAY_SECONDS:
             return
-        message = f"Redis, where retained generations are kept, does not answer: {error or type(error).__name__}"
         for log in list(self._logs.values()):
-            log.break_off(GenerationFailed(ErrorCode.BROKER_UNAVAILABLE, message, "reply", retryable=True))
+            log.break_off(GenerationFailed(ErrorCode.BROKER_UNAVAILABLE, AWAY_MESSAGE, "reply", retryable=True))
             self.unfollow(log)
 
     async def _read_once(self) -> None:

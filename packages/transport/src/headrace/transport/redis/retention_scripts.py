@@ -82,7 +82,15 @@ if events ~= '' and tonumber(last) > tonumber(known[2] or '0') then
   redis.call('HSET', KEYS[1], 'count', last)
   redis.call('PEXPIREAT', KEYS[2], redis.call('PEXPIRETIME', KEYS[1]))
 end
-if ends ~= '' then
+if ends == 'forget' then
+  redis.call('DEL', KEYS[1])
+  redis.call('PEXPIRE', KEYS[2], 10000)
+  redis.call('ZREM', KEYS[3], id)
+  if claim ~= '' then
+    local held = redis.call('GET', claim)
+    if held and string.match(held, '^%S+') == id then redis.call('DEL', claim) end
+  end
+elseif ends ~= '' then
   redis.call('HSET', KEYS[1], 'owner', '')
   redis.call('PEXPIRE', KEYS[1], keep)
   redis.call('PEXPIRE', KEYS[2], keep)
@@ -99,7 +107,8 @@ return 1
 """
 )
 """Keys: head, events, running, ended. Arguments: owner, places of the first and last event, events, facts, id, how it
-ends (`keep` or `free`), how long it is kept then, its key. Returns 1; 0 if another owns it; -1 if it is not there."""
+ends (`keep`, `free`, or `forget`, after which only its readers find its events, for ten seconds), how long it is kept
+then, its key. Returns 1; 0 if another owns it; -1 if it is not there."""
 
 RENEW = (
     _NOW

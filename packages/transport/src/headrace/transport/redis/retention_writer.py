@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Literal
 
 import structlog
+from msgspec import structs
 from redis.exceptions import RedisError
 
 from headrace.schema.codec import encode_events
@@ -44,7 +45,7 @@ class OwnedLog:
         log: its events.
         waiting: encoded batches that are not in Redis.
         facts: what is to be said of it.
-        end: how it ends, once it does: `keep` or `free` says what becomes of its key.
+        end: how it ends, once it does: `keep` or `free` says what becomes of its key, `forget` that nothing is kept.
     """
 
     def __init__(self, head: RetainedHead, log: EventLog) -> None:
@@ -52,7 +53,7 @@ class OwnedLog:
         self.log = log
         self.waiting: list[bytes] = []
         self.facts = b""
-        self.end: Literal["", "keep", "free"] = ""
+        self.end: Literal["", "keep", "free", "forget"] = ""
         self.written = len(log.events)
 
 
@@ -64,7 +65,7 @@ class RetentionWriter:
         owner: the name of the process.
         keep_ms: how long a generation is kept after its end.
         on_lost: learns what another process has claimed.
-        reopen: puts a generation there that Redis has lost.
+        reopen: puts a generation there that Redis has lost; returns what holds its key already, and then did not.
     """
 
     def __init__(
@@ -132,6 +133,7 @@ class RetentionWriter:
                 await asyncio.sleep(PAUSE_SECONDS)
 
     async def _flush(self) -> bool:
+        """Write what waits; tell whether to go on at once, which does not hold where Redis is away or has lost some."""
         async with self._busy:
             self._has_work.clear()
             batch = list(self._dirty)
@@ -147,9 +149,15 @@ class RetentionWriter:
                 self._note_away(error, batch)
                 return False
             self._note_there()
+            is_settled = True
             for owned, count, size, answer in zip(batch, counts, sizes, answers, strict=True):
-                await self._settle(owned, count, size, answer)
-            return True
+                if answer == -1 and owned.end != "forget":
+                    await self._restore(owned)
+                    is_settled = False
+                else:
+                    # One that was to be forgotten and is not there is forgotten.
+                    self._settle(owned, count, size, abs(answer))
+            return is_settled
 
     def _arguments(self, owned: OwnedLog) -> list[Any]:
         log, claim = owned.log, owned.head.claim
@@ -160,17 +168,15 @@ class RetentionWriter:
             "" if claim is None else idempotency_key(claim.key),
         ]
 
-    async def _settle(self, owned: OwnedLog, count: int, size: int, answer: int) -> None:
+    def _settle(self, owned: OwnedLog, count: int, size: int, answer: int) -> None:
         if answer == 1:
             owned.written = count
             del owned.waiting[:size]
             owned.log.show(count)
             if owned.end and not owned.waiting:
                 self._owned.pop(owned.log.request_id, None)
-        elif answer == 0:
-            self._lose(owned)
         else:
-            await self._restore(owned)
+            self._lose(owned)
 
     def _lose(self, owned: OwnedLog) -> None:
         if self._owned.pop(owned.log.request_id, None) is not None:
@@ -181,9 +187,17 @@ class RetentionWriter:
         """Put a generation there that Redis has lost; its events from the start follow."""
         owned.log.show(len(owned.log.events))
         try:
-            await self._reopen(owned.head)
-        except (RetentionUnavailableError, RetentionFullError):
+            if await self._reopen(owned.head):
+                # The key is a newer generation's by now, and stays so: this one is found by its id only.
+                owned.head = structs.replace(owned.head, claim=None)
+                await self._reopen(owned.head)
+        except RetentionUnavailableError:
             self._is_away = True
+        except RetentionFullError:
+            # Its readers here have it all. The next lease to renew, or the next event, is another try.
+            if owned.end:
+                self._owned.pop(owned.log.request_id, None)
+            return
         owned.waiting = [encode_events(owned.log.events)] if owned.log.events else []
         owned.written = 0
         self.mark(owned)
@@ -230,7 +244,7 @@ class RetentionWriter:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):
                 while self._dirty:
-                    if not await self._flush():
+                    if not await self._flush() and self._is_away:
                         return
         await self._say_leases(0)
         self._owned.clear()

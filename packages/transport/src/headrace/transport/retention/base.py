@@ -142,7 +142,13 @@ class RetentionStore(Protocol):
         ...
 
     def write(
-        self, log: EventLog, events: Sequence[Event] = (), *, facts: bytes | None = None, frees_key: bool = False
+        self,
+        log: EventLog,
+        events: Sequence[Event] = (),
+        *,
+        facts: bytes | None = None,
+        frees_key: bool = False,
+        forgets: bool = False,
     ) -> None:
         """Append events to a generation that we own, or say what is known of it.
 
@@ -154,6 +160,7 @@ class RetentionStore(Protocol):
             events: the next ones.
             facts: what is known of it now.
             frees_key: with a terminal event: its idempotency key may be used again.
+            forgets: with a terminal event: who reads it now is told, and it is kept no longer, nor is its key.
         """
         ...
 

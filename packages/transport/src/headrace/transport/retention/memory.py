@@ -130,7 +130,13 @@ class MemoryRetentionStore:
         return Opened(request_id=head.request_id, log=log)
 
     def write(
-        self, log: EventLog, events: Sequence[Event] = (), *, facts: bytes | None = None, frees_key: bool = False
+        self,
+        log: EventLog,
+        events: Sequence[Event] = (),
+        *,
+        facts: bytes | None = None,
+        frees_key: bool = False,
+        forgets: bool = False,
     ) -> None:
         """Append events; see `RetentionStore`."""
         kept = self._shared.kept.get(log.request_id)
@@ -147,6 +153,8 @@ class MemoryRetentionStore:
             if frees_key:
                 self._shared.free_key(kept.head)
         log.show(len(log.events))
+        if forgets and log.has_ended:
+            self._shared.forget(log.request_id)
 
     async def find(self, request_id: str) -> RetainedHead | None:
         """Return a generation that is kept."""

@@ -60,7 +60,7 @@ class RetainedDesk:
         taken = await self._desk.take_up(generation_id, caller_of(http))
         try:
             if "text/event-stream" in http.headers.get("accept", ""):
-                return self._stream(http, taken)
+                return await self._stream(http, taken)
             body = msgspec.json.encode(to_state(taken.reader.so_far(), taken.submission))
         except BaseException:
             await taken.reader.aclose()
@@ -69,10 +69,11 @@ class RetainedDesk:
         headers = {**request_id_headers(generation_id), **_HEADERS}
         return ASGIResponse(body=body, media_type=_MEDIA_TYPE, headers=headers)
 
-    def _stream(self, http: HttpRequest, taken: Taken) -> ASGIResponse:
+    async def _stream(self, http: HttpRequest, taken: Taken) -> ASGIResponse:
         submission = taken.submission
         place = read_place(http.headers, submission.request_id)
         if taken.reader.has_nothing_after(place.events):
+            await taken.reader.aclose()
             # What tells a browser's EventSource to come back no more.
             return ASGIResponse(status_code=204)
         rendering = NumberedRendering(NativeRendering(submission), taken.reader, place=place)

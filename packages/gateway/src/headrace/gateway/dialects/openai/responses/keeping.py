@@ -32,6 +32,7 @@ class Keeper:
         items: what the response answers to.
         response_id: its id.
         tenant_id: whose it is.
+        local_only: whether it must not leave for an outside provider.
     """
 
     def __init__(
@@ -42,9 +43,11 @@ class Keeper:
         items: Sequence[ConversationItem],
         response_id: str,
         tenant_id: str,
+        local_only: bool = False,
     ) -> None:
         self._store = store
         self._tenant_id = tenant_id
+        self._local_only = local_only
         named = (name_item(item, response_id=response_id, index=i) for i, item in enumerate(items))
         self._items = b"" if store is None else msgspec.json.encode((*history, *named))
 
@@ -55,6 +58,7 @@ class Keeper:
             response=msgspec.json.encode(response),
             items=self._items,
             tenant_id=self._tenant_id,
+            local_only=self._local_only,
         )
 
     async def keep(self, response: ResponseObject | None) -> None:

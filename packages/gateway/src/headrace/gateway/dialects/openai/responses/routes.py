@@ -55,8 +55,8 @@ class ResponsesDesk:
         body = await read_body_aside(await self._desk.read(http), self._reader.read)
         tenant_id = caller_of(http).tenant_id
         history = await self.shelf.read_history(body.previous_response_id, tenant_id)
-        items = await self.shelf.resolve(_items_of(body), tenant_id)
-        request = to_request(body, history=history, items=items)
+        said = await self.shelf.resolve(_items_of(body), tenant_id)
+        request = to_request(body, history=history.items, items=said.items)
         # A retained call that was sent before gets the rendering of the id that it has.
         renderings: list[ResponseRendering] = []
 
@@ -65,12 +65,24 @@ class ResponsesDesk:
             return renderings[-1]
 
         parsed = ParsedCall(
-            request=request, rendering=render, stream=body.stream is True, lane=to_lane(body.service_tier)
+            request=request,
+            rendering=render,
+            stream=body.stream is True,
+            local_only=history.local_only or said.local_only,
+            lane=to_lane(body.service_tier),
         )
         call, source = await self._desk.take(http, dialect=self._dialect, parsed=parsed)
         rendering = renderings[-1]
         store = self.shelf.store if body.is_kept else None
-        keeper = Keeper(store, history=history, items=items, response_id=rendering.created.id, tenant_id=tenant_id)
+        submission = call.order.submission
+        keeper = Keeper(
+            store,
+            history=history.items,
+            items=said.items,
+            response_id=rendering.created.id,
+            tenant_id=tenant_id,
+            local_only=submission.local_only or submission.caller.local_only,
+        )
         if body.background:
             record = await self._runs.start(call, source, rendering.make_fold(), keeper)
             return ASGIResponse(body=record.response, media_type=_MEDIA_TYPE, headers=call.headers)

@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from msgspec import Struct
+
 from headrace.gateway.dialects.openai.responses.background import BackgroundRuns
 from headrace.gateway.dialects.openai.responses.errors import (
     not_in_background,
@@ -16,6 +18,18 @@ from headrace.gateway.dialects.openai.responses.keeping import read_conversation
 from headrace.gateway.dialects.openai.responses.store import ResponseStore, StoredResponse
 
 _CONTINUABLE = ("completed", "incomplete")
+
+
+class Said(Struct, frozen=True, kw_only=True):
+    """A part of a conversation.
+
+    Attributes:
+        items: oldest first.
+        local_only: some of it is kept of a call that must not leave for an outside provider.
+    """
+
+    items: tuple[ConversationItem, ...] = ()
+    local_only: bool = False
 
 
 class Shelf:
@@ -65,39 +79,47 @@ class Shelf:
             return await self.store.get(response_id) or record
         return record
 
-    async def read_history(self, previous_id: str | None, tenant_id: str) -> tuple[ConversationItem, ...]:
+    async def read_history(self, previous_id: str | None, tenant_id: str) -> Said:
         """Return all that was said up to the end of a response.
 
         Raises:
             HeadraceError: `invalid_request`: it is not kept, or has no answer.
         """
         if previous_id is None:
-            return ()
+            return Said()
         record = await self._look(previous_id, tenant_id)
         if record is None:
             raise unknown_previous(previous_id)
         if read_response(record).status not in _CONTINUABLE:
             raise unfinished_previous(previous_id)
-        return read_conversation(record)
+        return Said(items=read_conversation(record), local_only=record.local_only)
 
-    async def resolve(self, items: Sequence[InputItem], tenant_id: str) -> tuple[ConversationItem, ...]:
+    async def resolve(self, items: Sequence[InputItem], tenant_id: str) -> Said:
         """Return the items of an input, with those that are referred to in the place of the references.
 
         Raises:
             HeadraceError: `not_found`: an item is not kept.
         """
-        return tuple(
-            [await self._find_item(item.id, tenant_id) if isinstance(item, ItemReference) else item for item in items]
-        )
+        resolved: list[ConversationItem] = []
+        local_only = False
+        for item in items:
+            if isinstance(item, ItemReference):
+                found, is_private = await self._find_item(item.id, tenant_id)
+                resolved.append(found)
+                local_only = local_only or is_private
+            else:
+                resolved.append(item)
+        return Said(items=tuple(resolved), local_only=local_only)
 
-    async def _find_item(self, item_id: str, tenant_id: str) -> ConversationItem:
+    async def _find_item(self, item_id: str, tenant_id: str) -> tuple[ConversationItem, bool]:
         response_id = response_of_item(item_id)
         record = None if response_id is None else await self._look(response_id, tenant_id)
-        said = () if record is None else read_conversation(record)
-        found = next((item for item in said if item.id == item_id), None)
+        if record is None:
+            raise unknown_item(item_id)
+        found = next((item for item in read_conversation(record) if item.id == item_id), None)
         if found is None:
             raise unknown_item(item_id)
-        return found
+        return found, record.local_only
 
     async def _look(self, response_id: str, tenant_id: str) -> StoredResponse | None:
         # The runs before the store: one that ends puts its response there before it is gone from here.

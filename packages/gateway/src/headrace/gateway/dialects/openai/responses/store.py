@@ -19,12 +19,14 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
         response: the response, JSON.
         items: the whole conversation that it answers to, JSON, its own input last.
         tenant_id: whose it is; nobody else is told of it.
+        local_only: nothing of it leaves for an outside provider, nor does a call that refers to it.
     """
 
     id: str
     response: bytes
     items: bytes
     tenant_id: str = ""
+    local_only: bool = False
 
     @property
     def size_bytes(self) -> int:
