@@ -64,7 +64,9 @@ def to_error(refused: Refused, *, wanted_tokens: int) -> QuotaRefusedError:
         )
     return QuotaRefusedError(
         ErrorCode.QUOTA_EXCEEDED,
-        f"this {who} has used up its budget: it is limited to {limit}",
+        f"this request may use up to {wanted_tokens} tokens, and that is more than the budget of this {who} has left: "
+        f"it is limited to {limit}; ask for fewer tokens, or come back when the budget begins anew",
+        param=MAX_TOKENS_PARAM,
         retry_after_seconds=refused.retry_after_seconds,
         rate_limits=refused.rate_limits,
     )

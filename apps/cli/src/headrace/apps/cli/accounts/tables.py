@@ -7,7 +7,7 @@ from rich.table import Table
 
 from headrace.accounts.limits import KeyLimits
 from headrace.accounts.secrets import START
-from headrace.accounts.values import ALL_RIGHTS, ApiKey, AuditEntry, Rights, Tenant
+from headrace.accounts.values import ALL_RIGHTS, ApiKey, AuditEntry, KeySecret, Rights, Tenant
 
 _LIMITS = {
     "requests_per_minute": "rpm",
@@ -39,7 +39,7 @@ def make_key_table(keys: Sequence[ApiKey], *, now: datetime) -> Table:
     """Return a line for each key. A key is named by its prefix, which all commands take; its id is in `--json`."""
     table = _make_table("NAME", "KEY", "TENANT", "STATE", "MAY", "LIMITS")
     for key in keys:
-        prefixes = "\n".join(f"{START}{secret.prefix}_…" for secret in key.secrets)
+        prefixes = "\n".join(_show_secret(secret, now=now) for secret in key.secrets)
         table.add_row(
             key.name,
             prefixes,
@@ -49,6 +49,14 @@ def make_key_table(keys: Sequence[ApiKey], *, now: datetime) -> Table:
             show_limits(key.limits),
         )
     return table
+
+
+def _show_secret(secret: KeySecret, *, now: datetime) -> str:
+    """Return how a secret begins, and until when an old one goes on."""
+    begins = f"{START}{secret.prefix}_…"
+    if secret.expires_at is None:
+        return begins
+    return f"{begins} {'until' if secret.expires_at > now else 'expired'} {show_instant(secret.expires_at)}"
 
 
 def make_audit_table(entries: Sequence[AuditEntry]) -> Table:
