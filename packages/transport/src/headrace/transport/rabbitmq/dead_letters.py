@@ -2,12 +2,13 @@
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false, reportUnknownVariableType=false
 """Looks into dead-letter queues, and takes single tasks out of them. For people, so it blocks.
 
-To look, every message is taken without an acknowledgement, and given back by closing the channel: the broker puts each
-where it was. Whoever looks at the same moment sees fewer.
+To look, every message is taken without an acknowledgement, and then given back: the broker puts each where it was.
+Whoever looks at the same moment sees fewer.
 """
 
 import hashlib
 import re
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,9 @@ NOT_FOUND = 404
 BLOCKED_SECONDS = 10
 # Messages that are looked at in one queue; they all lie in its broker meanwhile, unacknowledged.
 MOST_SEEN = 10_000
+# A quorum queue takes back what was looked at in its own time; whoever looks next should find it.
+PUT_BACK_SECONDS = 2.0
+PUT_BACK_POLL_SECONDS = 0.02
 _RETRY = re.compile(r"\.r\d+$")
 
 
@@ -93,10 +97,12 @@ class DeadLetterBox:
         """
         found: dict[str, DeadTaskFound] = {}
         with self._open() as (_connection, channel):
-            for message in _walk(channel, queue_name):
-                known = found.get(message.found.id)
-                again = message.found if known is None else structs.replace(known, copies=known.copies + 1)
-                found[again.id] = again
+            messages = list(_walk(channel, queue_name))
+            _put_back(channel, queue_name, len(messages))
+        for message in messages:
+            known = found.get(message.found.id)
+            again = message.found if known is None else structs.replace(known, copies=known.copies + 1)
+            found[again.id] = again
         return list(found.values())
 
     def drop(self, queue_name: str, task_id: str) -> int:
@@ -106,10 +112,7 @@ class DeadLetterBox:
             TransportUnavailableError: the broker can't be reached, or does not let us.
         """
         with self._open() as (_connection, channel):
-            tags = [message.tag for message in _walk(channel, queue_name) if message.found.id == task_id]
-            for tag in tags:
-                channel.basic_ack(tag)
-            return len(tags)
+            return _take_out(channel, queue_name, task_id, list(_walk(channel, queue_name)))
 
     def retry(self, found: DeadTaskFound, task: GenerationTask) -> None:
         """Publish a task in the place of a dead letter, with the history of that, and remove the letter after it.
@@ -123,8 +126,8 @@ class DeadLetterBox:
         """
         letter = structs.replace(found.letter, retries=found.letter.retries + 1)
         with self._open() as (connection, channel):
-            tags = [message.tag for message in _walk(channel, found.queue_name) if message.found.id == found.id]
-            if not tags:
+            messages = list(_walk(channel, found.queue_name))
+            if not any(message.found.id == found.id for message in messages):
                 raise TransportUnavailableError("it is not there any more")
             channel.confirm_delivery()
             levels = levels_of(self._settings.queue_type)
@@ -136,8 +139,7 @@ class DeadLetterBox:
                 headers={HEADER: encode_dead_letter(letter)},
             )
             channel.basic_publish("", found.queue_name, build_envelope(task), properties, mandatory=True)
-            for tag in tags:
-                channel.basic_ack(tag)
+            _take_out(channel, found.queue_name, found.id, messages)
 
     @contextmanager
     def _open(self) -> Generator[tuple[pika.BlockingConnection, BlockingChannel]]:
@@ -154,7 +156,7 @@ def _walk(channel: BlockingChannel, queue_name: str) -> Generator[_Message]:
     """Yield what lies in the dead-letter queue of a task queue now; a queue that does not exist is empty."""
     name = xq_name(queue_name)
     try:
-        count = int(channel.queue_declare(name, passive=True).method.message_count or 0)
+        count = _count(channel, queue_name)
     except pika.exceptions.ChannelClosedByBroker as error:
         if error.reply_code == NOT_FOUND:
             return
@@ -164,6 +166,29 @@ def _walk(channel: BlockingChannel, queue_name: str) -> Generator[_Message]:
         if method is None or properties is None or body is None:
             return
         yield _Message(int(method.delivery_tag or 0), _read(queue_name, properties, body))
+
+
+def _take_out(channel: BlockingChannel, queue_name: str, task_id: str, messages: list[_Message]) -> int:
+    """Remove one letter with its copies, put the others back, and return how many copies there were."""
+    tags = [message.tag for message in messages if message.found.id == task_id]
+    for tag in tags:
+        channel.basic_ack(tag)
+    _put_back(channel, queue_name, len(messages) - len(tags))
+    return len(tags)
+
+
+def _put_back(channel: BlockingChannel, queue_name: str, count: int) -> None:
+    """Give back what was taken, and wait a moment until the queue counts so many again."""
+    if not count:
+        return
+    channel.basic_nack(0, multiple=True, requeue=True)
+    give_up_at = time.monotonic() + PUT_BACK_SECONDS
+    while _count(channel, queue_name) < count and time.monotonic() < give_up_at:
+        time.sleep(PUT_BACK_POLL_SECONDS)
+
+
+def _count(channel: BlockingChannel, queue_name: str) -> int:
+    return int(channel.queue_declare(xq_name(queue_name), passive=True).method.message_count or 0)
 
 
 def _read(queue_name: str, properties: BasicProperties, body: bytes) -> DeadTaskFound:
