@@ -15,7 +15,9 @@ from headrace.schema.names import Lane
 from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
 from tests.support.processes import EngineKind
 
-TIMEOUT_SECONDS = 90.0
+TIMEOUT_SECONDS = 120.0
+# Before a client loses its patience, so that it is told why.
+DEADLINE_SECONDS = 90.0
 # So many different orders are made for vLLM: each is asked once undisturbed, and often afterwards.
 DISTINCT = 40
 
@@ -31,6 +33,7 @@ class Order(Struct, frozen=True, kw_only=True):
         engine: who answers.
         timeout_seconds: after which an answer counts as hung.
         lane: through which it goes.
+        is_retained: it outlives its gateway.
     """
 
     number: int
@@ -40,6 +43,17 @@ class Order(Struct, frozen=True, kw_only=True):
     engine: EngineKind = "scripted"
     timeout_seconds: float = TIMEOUT_SECONDS
     lane: Lane = "online"
+    is_retained: bool = False
+
+    @property
+    def shows_token_ids(self) -> bool:
+        """Whether the tokens are asked for, and not only the text."""
+        return self.number % 2 == 0
+
+    def headers(self, *, idempotency_key: str) -> dict[str, str]:
+        """Return the headers of the call; the key is sent if it is retained."""
+        headers = {"Headrace-Lane": self.lane, "Headrace-Timeout-Seconds": f"{DEADLINE_SECONDS:g}"}
+        return headers | ({"Idempotency-Key": idempotency_key} if self.is_retained else {})
 
     def body(self, model: str) -> dict[str, Any]:
         """Return the body of a native request."""
@@ -52,7 +66,7 @@ class Order(Struct, frozen=True, kw_only=True):
             "model": model,
             "messages": [{"role": "user", "content": f"chaos {self.number}"}],
             "stream": True,
-            "output": {"usage": True, "token_ids": self.number % 2 == 0},
+            "output": {"usage": True, "token_ids": self.shows_token_ids},
             "generation_parameters": parameters,
         }
 
@@ -86,6 +100,7 @@ def _make_order(number: int, dice: random.Random, engine: EngineKind) -> Order:
         seed=dice.randrange(2**31),
         engine=engine,
         lane=dice.choice(("online", "online", "batch")),
+        is_retained=dice.choice((True, False)),
     )
 
 

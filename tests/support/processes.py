@@ -124,21 +124,21 @@ class Deployment:
         wait_for(self.is_alive, "the gateway answers")
         return gateway
 
-    def start_another_gateway(self) -> tuple[Process, str]:
+    def start_another_gateway(self, **further: str) -> tuple[Process, str]:
         """Start a further gateway; return it with its address."""
         (port,) = free_ports(1)
         address = f"http://127.0.0.1:{port}"
-        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port))
-        wait_for(lambda: _is_alive(address), "the other gateway answers")
+        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port), **further)
+        wait_for(lambda: is_alive(address), "the other gateway answers")
         return gateway, address
 
-    def start_worker(self, *, consumer_priority: int = 0) -> Process:
-        worker = self.start("worker", HEADRACE_WORKER_CONSUMER_PRIORITY=str(consumer_priority))
+    def start_worker(self, *, consumer_priority: int = 0, **further: str) -> Process:
+        worker = self.start("worker", HEADRACE_WORKER_CONSUMER_PRIORITY=str(consumer_priority), **further)
         wait_for(lambda: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
         return worker
 
     def is_alive(self) -> bool:
-        return _is_alive(self.address)
+        return is_alive(self.address)
 
     def is_ready(self) -> bool:
         return httpx.get(f"{self.address}/readyz").status_code == 200
@@ -147,7 +147,8 @@ class Deployment:
         return httpx.post(f"{self.address}/v1/chat/completions", json=body_for(text), timeout=WAIT_SECONDS)
 
 
-def _is_alive(address: str) -> bool:
+def is_alive(address: str) -> bool:
+    """Tell whether a gateway answers there."""
     try:
         return httpx.get(f"{address}/livez").status_code == 200
     except httpx.TransportError:

@@ -1,0 +1,141 @@
+"""All that can be broken: two gateways that share accounts and Redis, workers with a link each, RabbitMQ and Redis."""
+
+import random
+import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import redis
+
+from headrace.apps.cli.nodes import free_ports, running_rabbitmq, running_redis
+from headrace.transport.redis.retention_scripts import RUNNING
+from headrace.transport.retention.base import LEASE_SECONDS, RENEW_SECONDS
+from tests.chaos.gateways import Gateway
+from tests.chaos.ledger import ADMIN_KEY
+from tests.support.links import Link
+from tests.support.processes import Deployment, EngineKind, Process, deployment, is_alive, wait_for
+
+GATEWAYS = 2
+# A host that is cut off is to be noticed within a run.
+HEARTBEAT = {"HEADRACE_BROKER_HEARTBEAT_SECONDS": "2"}
+ACCOUNTS = {"HEADRACE_ACCOUNTS_ENABLED": "true", "HEADRACE_ACCOUNTS_ADMIN_KEY": ADMIN_KEY}
+# A gateway writes again what Redis has lost when it next renews its leases.
+REWRITTEN_SECONDS = RENEW_SECONDS * 2
+
+
+@dataclass(frozen=True)
+class Host:
+    """A worker, and its way to the services."""
+
+    worker: Process
+    link: Link
+
+
+class Site:
+    """What runs.
+
+    Attributes:
+        broker: RabbitMQ.
+        redis: Redis.
+        gateways: those that clients know.
+        hosts: workers that run.
+        database: the file of the accounts.
+    """
+
+    def __init__(self, folder: Path, *, engine: EngineKind, stack: ExitStack) -> None:
+        (folder / "rabbitmq").mkdir()
+        (folder / "redis").mkdir()
+        node, self.broker = stack.enter_context(running_rabbitmq(folder / "rabbitmq"))
+        redis_node, self.redis = stack.enter_context(running_redis(folder / "redis"))
+        self._broker_url, self._redis_url = node.url, redis_node.url
+        self._stack = stack
+        self._deployed: Deployment = stack.enter_context(
+            deployment(node, folder, redis_url=redis_node.url, engine=engine)
+        )
+        self.gateways = [self._start_gateway(port) for port in free_ports(GATEWAYS)]
+        self.hosts: list[Host] = []
+        self.database = folder / ".headrace" / "accounts.sqlite3"
+        self._redis_back_at = self._gateway_killed_at = 0.0
+
+    def _start_gateway(self, port: int) -> Gateway:
+        gateway = Gateway(f"http://127.0.0.1:{port}", self._start_gateway_process(port))
+        wait_for(lambda: is_alive(gateway.address), f"the gateway answers: {gateway.process.log}")
+        return gateway
+
+    def _start_gateway_process(self, port: int) -> Process:
+        return self._deployed.start("gateway", HEADRACE_GATEWAY_PORT=str(port), **ACCOUNTS)
+
+    def add_worker(self) -> None:
+        """Start one, on a host of its own."""
+        link = self._stack.enter_context(Link(self._broker_url, self._redis_url))
+        urls = {"HEADRACE_BROKER_URL": link.urls[0], "HEADRACE_REDIS_URL": link.urls[1]}
+        self.hosts.append(Host(self._deployed.start("worker", **urls, **HEARTBEAT), link))
+
+    def take_worker(self, dice: random.Random) -> Process:
+        """Return a worker that is not among them any more."""
+        return self.hosts.pop(dice.randrange(len(self.hosts))).worker
+
+    def wait_ready(self) -> None:
+        """Wait until every worker takes tasks, and every gateway requests."""
+        for host in self.hosts:
+            worker = host.worker
+            wait_for(lambda worker=worker: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
+        for gateway in self.gateways:
+            self._wait_ready(gateway)
+
+    def _wait_ready(self, gateway: Gateway) -> None:
+        ready = f"{gateway.address}/readyz"
+        wait_for(lambda: httpx.get(ready).status_code == 200, f"the gateway is ready: {gateway.process.log}")
+
+    def kill_gateway(self, gateway: Gateway) -> None:
+        """Kill a gateway as soon as nothing but it would be lost.
+
+        What it wrote before Redis was killed must be there again, and what the last one left must have an owner: a
+        generation is not promised to outlive its gateway and its log at once.
+        """
+        time.sleep(max(0.0, self._redis_back_at + REWRITTEN_SECONDS - time.monotonic()))
+        self.wait_adopted()
+        gateway.kill()
+        self._gateway_killed_at = time.monotonic()
+
+    def restart_gateway(self, gateway: Gateway) -> None:
+        """Start one again that was killed, and wait until it is ready."""
+        process = self._start_gateway_process(int(gateway.address.rpartition(":")[2]))
+        wait_for(lambda: is_alive(gateway.address), f"the gateway answers: {process.log}")
+        gateway.take_over(process)
+        self._wait_ready(gateway)
+
+    def kill_redis(self) -> None:
+        """Kill Redis as soon as every log in it has an owner, who will write it again."""
+        self.wait_adopted()
+        self.redis.kill()
+
+    def restart_redis(self) -> None:
+        """Start it again, with nothing in it."""
+        self.redis.start()
+        self._redis_back_at = time.monotonic()
+
+    def wait_adopted(self) -> None:
+        """Wait until nothing is without an owner of what the last gateway left that was killed."""
+        time.sleep(max(0.0, self._gateway_killed_at + LEASE_SECONDS - time.monotonic()))
+        with redis.Redis.from_url(self._redis_url) as client:  # pyright: ignore[reportUnknownMemberType]
+            wait_for(lambda: self._count_orphans(client) == 0, "what a killed gateway left was adopted")
+
+    @staticmethod
+    def _count_orphans(client: "redis.Redis") -> int:
+        now = int(time.time() * 1000)
+        return int(client.zcount(RUNNING, "-inf", now))  # pyright: ignore[reportUnknownMemberType, reportArgumentType]
+
+
+@contextmanager
+def running_site(folder: Path, *, engine: EngineKind, workers: int) -> Generator[Site]:
+    """Start everything, and end it."""
+    with ExitStack() as stack:
+        site = Site(folder, engine=engine, stack=stack)
+        for _ in range(workers):
+            site.add_worker()
+        site.wait_ready()
+        yield site
