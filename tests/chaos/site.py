@@ -127,7 +127,7 @@ class Site:
     @staticmethod
     def _count_orphans(client: "redis.Redis") -> int:
         now = int(time.time() * 1000)
-        return int(client.zcount(RUNNING, "-inf", now))  # pyright: ignore[reportUnknownMemberType, reportArgumentType]
+        return int(client.zcount(RUNNING, "-inf", now))
 
 
 @contextmanager

@@ -132,8 +132,8 @@ class Deployment:
         wait_for(lambda: is_alive(address), "the other gateway answers")
         return gateway, address
 
-    def start_worker(self, *, consumer_priority: int = 0, **further: str) -> Process:
-        worker = self.start("worker", HEADRACE_WORKER_CONSUMER_PRIORITY=str(consumer_priority), **further)
+    def start_worker(self, *, consumer_priority: int = 0) -> Process:
+        worker = self.start("worker", HEADRACE_WORKER_CONSUMER_PRIORITY=str(consumer_priority))
         wait_for(lambda: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
         return worker
 
