@@ -47,10 +47,10 @@ async def wait_lost(relay: RedisRelay) -> None:
 
 async def wait_asked(node: RedisNode, *, times: int) -> None:
     """Wait until listeners have asked so often whether their connections live."""
-    async with redis.asyncio.Redis.from_url(node.url) as client:  # pyright: ignore[reportUnknownMemberType]
-        ask: Any = client.info  # pyright: ignore[reportUnknownMemberType]
+    client: Any = redis.asyncio.Redis.from_url(node.url)  # pyright: ignore[reportUnknownMemberType]
+    async with client:
         while True:
-            counts = await ask("commandstats")
+            counts = await client.info("commandstats")
             if counts.get("cmdstat_ping", {}).get("calls", 0) >= times:
                 return
             await asyncio.sleep(0.02)
