@@ -41,7 +41,7 @@ def replace_worker(site: Site, dice: random.Random) -> None:
 
 def freeze_worker(site: Site, dice: random.Random) -> None:
     """A worker stands still for a while."""
-    worker = dice.choice(site.hosts).worker
+    worker = site.pick_host(dice).worker
     worker.child.send_signal(signal.SIGSTOP)
     time.sleep(dice.uniform(0.2, MOST_DOWN_SECONDS))
     worker.child.send_signal(signal.SIGCONT)
@@ -49,7 +49,7 @@ def freeze_worker(site: Site, dice: random.Random) -> None:
 
 def cut_off_host(site: Site, dice: random.Random) -> None:
     """A worker runs on and reaches nobody, until its heartbeats have failed; then it is back."""
-    with dice.choice(site.hosts).link.being_cut():
+    with site.pick_host(dice).link.being_cut():
         time.sleep(dice.uniform(LEAST_CUT_SECONDS, MOST_CUT_SECONDS))
 
 

@@ -9,7 +9,7 @@ import httpx
 from tests.chaos.answer import Answer, Verdict, judge
 from tests.chaos.client import ask
 from tests.chaos.gateways import Gateway
-from tests.chaos.orders import TIMEOUT_SECONDS, Order
+from tests.chaos.orders import Order
 from tests.support.processes import MODEL
 
 Texts = Mapping[int, str]
@@ -60,10 +60,13 @@ class Load:
 
 
 def open_client(key: str, *, connections: int) -> httpx.AsyncClient:
-    """Return a client with a key. It keeps no connection: one to a gateway that was killed meanwhile tells nothing."""
+    """Return a client with a key, whose orders say how long they wait.
+
+    It keeps no connection: how one breaks that a gateway held which was killed meanwhile says nothing.
+    """
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=0)
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(limits=limits, timeout=TIMEOUT_SECONDS, headers=headers)
+    return httpx.AsyncClient(limits=limits, timeout=None, headers=headers)
 
 
 def listen(gateways: Sequence[Gateway], orders: Sequence[Order], key: str) -> list[tuple[Order, Answer]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import httpx
 import redis
 
-from headrace.apps.cli.nodes import free_ports, running_rabbitmq, running_redis
+from headrace.apps.cli.nodes import free_ports, running_rabbitmq, running_redis, wait_until
 from headrace.transport.redis.retention_scripts import RUNNING
 from headrace.transport.retention.base import LEASE_SECONDS, RENEW_SECONDS
 from tests.chaos.gateways import Gateway
@@ -19,6 +19,8 @@ from tests.support.links import Link
 from tests.support.processes import Deployment, EngineKind, Process, deployment, is_alive, wait_for
 
 GATEWAYS = 2
+# Two engines that start at once on a busy machine take their time.
+WORKER_SECONDS = 180.0
 # A host that is cut off is to be noticed within a run.
 HEARTBEAT = {"HEADRACE_BROKER_HEARTBEAT_SECONDS": "2"}
 ACCOUNTS = {"HEADRACE_ACCOUNTS_ENABLED": "true", "HEADRACE_ACCOUNTS_ADMIN_KEY": ADMIN_KEY}
@@ -32,6 +34,11 @@ class Host:
 
     worker: Process
     link: Link
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it takes tasks."""
+        return self.worker.has_logged("worker ready")
 
 
 class Site:
@@ -74,15 +81,23 @@ class Site:
         urls = {"HEADRACE_BROKER_URL": link.urls[0], "HEADRACE_REDIS_URL": link.urls[1]}
         self.hosts.append(Host(self._deployed.start("worker", **urls, **HEARTBEAT), link))
 
+    def pick_host(self, dice: random.Random) -> Host:
+        """Return one as soon as another one takes tasks as well: there is always a way on."""
+        if not wait_until(lambda: sum(host.is_ready for host in self.hosts) > 1, seconds=WORKER_SECONDS):
+            logs = ", ".join(str(host.worker.log) for host in self.hosts)
+            raise RuntimeError(f"the workers do not become ready: {logs}")
+        return dice.choice(self.hosts)
+
     def take_worker(self, dice: random.Random) -> Process:
         """Return a worker that is not among them any more."""
-        return self.hosts.pop(dice.randrange(len(self.hosts))).worker
+        host = self.pick_host(dice)
+        self.hosts.remove(host)
+        return host.worker
 
     def wait_ready(self) -> None:
         """Wait until every worker takes tasks, and every gateway requests."""
-        for host in self.hosts:
-            worker = host.worker
-            wait_for(lambda worker=worker: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
+        if not wait_until(lambda: all(host.is_ready for host in self.hosts), seconds=WORKER_SECONDS):
+            raise RuntimeError("the workers do not become ready")
         for gateway in self.gateways:
             self._wait_ready(gateway)
 
