@@ -12,6 +12,9 @@ from tests.chaos.gateways import Gateway
 from tests.chaos.orders import Order
 from tests.support.processes import MODEL
 
+# Of one connection; each order says how long it waits for the whole.
+LONGEST_SILENCE_SECONDS = 300.0
+
 Texts = Mapping[int, str]
 
 
@@ -60,13 +63,13 @@ class Load:
 
 
 def open_client(key: str, *, connections: int) -> httpx.AsyncClient:
-    """Return a client with a key, whose orders say how long they wait.
+    """Return a client with a key.
 
     It keeps no connection: how one breaks that a gateway held which was killed meanwhile says nothing.
     """
     limits = httpx.Limits(max_connections=connections, max_keepalive_connections=0)
     headers = {"Authorization": f"Bearer {key}"}
-    return httpx.AsyncClient(limits=limits, timeout=None, headers=headers)
+    return httpx.AsyncClient(limits=limits, timeout=LONGEST_SILENCE_SECONDS, headers=headers)
 
 
 def listen(gateways: Sequence[Gateway], orders: Sequence[Order], key: str) -> list[tuple[Order, Answer]]:
