@@ -53,6 +53,7 @@ def run(
         load.thread.start()
         struck = strike(site, load, dice, faults=faults, pause_seconds=pause_seconds)
         load.thread.join()
+        site.wait_restarted()
         told: list[tuple[Order, Answer]] = [*heard, *((order, answer) for order, answer, _ in load.done)]
         misbilled = tenant.find_misbilled(told)
     for line in misbilled:

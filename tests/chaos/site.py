@@ -1,13 +1,13 @@
 """All that can be broken: two gateways that share accounts and Redis, workers with a link each, RabbitMQ and Redis."""
 
 import random
+import threading
 import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import redis
 
 from headrace.apps.cli.nodes import free_ports, running_rabbitmq, running_redis, wait_until
@@ -16,7 +16,7 @@ from headrace.transport.retention.base import LEASE_SECONDS, RENEW_SECONDS
 from tests.chaos.gateways import Gateway
 from tests.chaos.ledger import ADMIN_KEY
 from tests.support.links import Link
-from tests.support.processes import Deployment, EngineKind, Process, deployment, is_alive, wait_for
+from tests.support.processes import Deployment, EngineKind, Process, deployment, is_ready, wait_for
 
 GATEWAYS = 2
 # Two engines that start at once on a busy machine take their time.
@@ -62,17 +62,15 @@ class Site:
         self._deployed: Deployment = stack.enter_context(
             deployment(node, folder, redis_url=redis_node.url, engine=engine)
         )
-        self.gateways = [self._start_gateway(port) for port in free_ports(GATEWAYS)]
+        self.gateways = [
+            Gateway(f"http://127.0.0.1:{port}", self._start_gateway(port)) for port in free_ports(GATEWAYS)
+        ]
         self.hosts: list[Host] = []
         self.database = folder / ".headrace" / "accounts.sqlite3"
         self._redis_back_at = self._gateway_killed_at = 0.0
+        self._restart: threading.Thread | None = None
 
-    def _start_gateway(self, port: int) -> Gateway:
-        gateway = Gateway(f"http://127.0.0.1:{port}", self._start_gateway_process(port))
-        wait_for(lambda: is_alive(gateway.address), f"the gateway answers: {gateway.process.log}")
-        return gateway
-
-    def _start_gateway_process(self, port: int) -> Process:
+    def _start_gateway(self, port: int) -> Process:
         return self._deployed.start("gateway", HEADRACE_GATEWAY_PORT=str(port), **ACCOUNTS)
 
     def add_worker(self) -> None:
@@ -99,11 +97,7 @@ class Site:
         if not wait_until(lambda: all(host.is_ready for host in self.hosts), seconds=WORKER_SECONDS):
             raise RuntimeError("the workers do not become ready")
         for gateway in self.gateways:
-            self._wait_ready(gateway)
-
-    def _wait_ready(self, gateway: Gateway) -> None:
-        ready = f"{gateway.address}/readyz"
-        wait_for(lambda: httpx.get(ready).status_code == 200, f"the gateway is ready: {gateway.process.log}")
+            wait_for(lambda gateway=gateway: is_ready(gateway.address), f"it is ready: {gateway.process.log}")
 
     def kill_gateway(self, gateway: Gateway) -> None:
         """Kill a gateway as soon as nothing but it would be lost.
@@ -111,17 +105,28 @@ class Site:
         What it wrote before Redis was killed must be there again, and what the last one left must have an owner: a
         generation is not promised to outlive its gateway and its log at once.
         """
+        self.wait_restarted()
         time.sleep(max(0.0, self._redis_back_at + REWRITTEN_SECONDS - time.monotonic()))
         self.wait_adopted()
         gateway.kill()
         self._gateway_killed_at = time.monotonic()
 
     def restart_gateway(self, gateway: Gateway) -> None:
-        """Start one again that was killed, and wait until it is ready."""
-        process = self._start_gateway_process(int(gateway.address.rpartition(":")[2]))
-        wait_for(lambda: is_alive(gateway.address), f"the gateway answers: {process.log}")
-        gateway.take_over(process)
-        self._wait_ready(gateway)
+        """Start one again that was killed; clients go to it when it is ready. Other things may break until then."""
+        process = self._start_gateway(int(gateway.address.rpartition(":")[2]))
+        self._restart = threading.Thread(target=self._take_over, args=(gateway, process))
+        self._restart.start()
+
+    def _take_over(self, gateway: Gateway, process: Process) -> None:
+        if wait_until(lambda: is_ready(gateway.address), seconds=WORKER_SECONDS):
+            gateway.take_over(process)
+
+    def wait_restarted(self) -> None:
+        """Wait until every gateway is there."""
+        if self._restart is not None:
+            self._restart.join()
+        if down := [gateway for gateway in self.gateways if not gateway.is_up]:
+            raise RuntimeError(f"the gateway does not become ready again: {down[0].address}")
 
     def kill_redis(self) -> None:
         """Kill Redis as soon as every log in it has an owner, who will write it again."""

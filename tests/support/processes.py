@@ -141,7 +141,7 @@ class Deployment:
         return is_alive(self.address)
 
     def is_ready(self) -> bool:
-        return httpx.get(f"{self.address}/readyz").status_code == 200
+        return is_ready(self.address)
 
     def ask(self, text: str = "Hello") -> httpx.Response:
         return httpx.post(f"{self.address}/v1/chat/completions", json=body_for(text), timeout=WAIT_SECONDS)
@@ -149,8 +149,17 @@ class Deployment:
 
 def is_alive(address: str) -> bool:
     """Tell whether a gateway answers there."""
+    return _says_yes(f"{address}/livez")
+
+
+def is_ready(address: str) -> bool:
+    """Tell whether a gateway that answers there takes requests."""
+    return _says_yes(f"{address}/readyz")
+
+
+def _says_yes(url: str) -> bool:
     try:
-        return httpx.get(f"{address}/livez").status_code == 200
+        return httpx.get(url).status_code == 200
     except httpx.TransportError:
         return False
 
