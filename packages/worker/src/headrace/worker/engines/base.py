@@ -3,12 +3,13 @@
 from collections.abc import AsyncGenerator
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from headrace.schema.control import ToldSequence
 from headrace.schema.events import Event
 from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
+from headrace.worker.engines.suspension import Suspension
 
 
 class EngineSetupError(Exception):
@@ -29,6 +30,7 @@ class EngineJob(Struct, frozen=True, kw_only=True):
         priority: 0 to 9, the higher the sooner.
         lane: every job of the online lane goes before those of the batch lane.
         told: what earlier attempts at this generation told its reader.
+        suspension: holds the job where it stands; see `Engine.can_continue`.
     """
 
     request_id: str
@@ -37,6 +39,7 @@ class EngineJob(Struct, frozen=True, kw_only=True):
     priority: int
     told: tuple[ToldSequence, ...] = ()
     lane: Lane = "online"
+    suspension: Suspension = field(default_factory=Suspension)
 
 
 class EngineLoad(Struct, frozen=True, kw_only=True):
@@ -105,7 +108,10 @@ class Engine(Protocol):
     def can_continue(self, request: ChatCompletionRequest) -> bool:
         """Tell whether a job for this request that was told in part goes on faithfully; see `EngineJob.told`.
 
-        Where it says so, `generate` does not fail with `worker_lost` for what this engine itself has told.
+        Where it says so, `generate` does not fail with `worker_lost` for what this engine itself has told: such a job
+        is paused by closing it. Every other job follows its `suspension`, from the moment that it is handed in: while
+        that is on, the job leaves every slot and the KV cache to jobs of the online lane, at the latest when its step
+        under way has ended, and afterwards it goes on as if nothing had been.
         """
         ...
 
