@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,9 +22,13 @@ tokens = 1000000
 """
 
 
-def _settings() -> ModelSettings:
+def _settings(*, slots: int = SLOTS, **options: Any) -> ModelSettings:
     return ModelSettings(
-        weights="tiny:random", slots=SLOTS, max_model_tokens=MAX_MODEL_TOKENS, kv_cache_bytes=64 * 2**20
+        weights="tiny:random",
+        slots=slots,
+        max_model_tokens=MAX_MODEL_TOKENS,
+        kv_cache_bytes=64 * 2**20,
+        engine_options=options,
     )
 
 
@@ -51,6 +56,26 @@ async def vllm_engine(made_vllm_engine: Engine) -> AsyncGenerator[Engine, None]:
     await made_vllm_engine.start()
     yield made_vllm_engine
     await made_vllm_engine.close()
+
+
+@pytest.fixture(scope="session")
+def made_drafting_engine(tiny_weights: Path) -> Engine:
+    drafts = {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 3}
+    return build_engine(
+        _settings(slots=1, speculative_config=drafts),
+        name="tiny",
+        engine=EngineSettings(kind="vllm", cpu_threads=1),
+        weights=tiny_weights,
+        script_text=None,
+    )
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def drafting_engine(made_drafting_engine: Engine) -> AsyncGenerator[Engine, None]:
+    """One slot, and no replay: what it has told can't be told again."""
+    await made_drafting_engine.start()
+    yield made_drafting_engine
+    await made_drafting_engine.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

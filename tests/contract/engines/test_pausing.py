@@ -52,7 +52,9 @@ class Interrupter:
             def tell(events: list[Event]) -> None:
                 self.events += events
                 most = max((len(tokens_of(self.events, event.index)) for event in _started(self.events)), default=0)
-                if self._cuts and most >= self._cuts[0]:
+                # What is held still tells its step under way, which is no time to hold it again.
+                runs = self.pauses.begun > self.pauses.waits
+                if self._cuts and most >= self._cuts[0] and runs:
                     self._cuts.pop(0)
                     group.create_task(self._interrupt(f"{job.request_id}-i{len(self._cuts)}"))
 
@@ -101,7 +103,7 @@ async def test_a_grammar_is_kept(vllm_engine: Engine) -> None:
 async def test_a_search_is_held_where_it_stands(engine: Engine) -> None:
     job = make("held-beams", {"beam_search": BeamSearchParams(width=3), "n": 2})
     assert not engine.can_continue(job.request)
-    await check(engine, job, cuts=[1, LENGTH // 4])
+    await check(engine, job, cuts=[1, LENGTH // 4, LENGTH // 2])
 
 
 @pytest.mark.engine
@@ -173,10 +175,9 @@ async def check_online_in_between(engine: Engine, job: EngineJob) -> None:
         paused += await anext(steps)
     answer = await run(engine, make_job(f"{job.request_id}-online", max_tokens=5, temperature=0.0))
     assert isinstance(answer[-1], GenerationFinished)
-    batch = steps
-    paused += await anext(batch)
+    paused += await anext(steps)
     assert not isinstance(paused[-1], GenerationFinished)
-    async for events in batch:
+    async for events in steps:
         paused += events
     for index in range(job.request.generation_parameters.n):
         assert tokens_of(paused, index) == tokens_of(whole, index)
@@ -209,3 +210,22 @@ async def test_a_job_may_be_paused_before_its_first_token(engine: Engine) -> Non
     assert [type(event) for event in events].count(GenerationStarted) == 1
     assert pauses.begun == 2
     assert events[-1].usage.output_tokens == 5
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("name", ["greedy", "seeded", "several greedy"])
+async def test_an_engine_that_can_not_replay_takes_back_what_it_runs(drafting_engine: Engine, name: str) -> None:
+    job = make(f"unreplayable-{name}".replace(" ", "-"), {**CASES[name], "max_tokens": 200})
+    assert not drafting_engine.can_continue(job.request)
+    await check(drafting_engine, job, cuts=[1, LENGTH, 2 * LENGTH])
+
+
+@pytest.mark.engine
+async def test_an_engine_that_can_not_replay_keeps_a_grammar(drafting_engine: Engine) -> None:
+    job = make("unreplayable-schema", {"temperature": 0.0, "ignore_eos": False}, response_format=SCHEMA)
+    await check(drafting_engine, job, cuts=[3, 8])
+
+
+@pytest.mark.engine
+async def test_an_engine_that_can_not_replay_has_an_online_request_pass(drafting_engine: Engine) -> None:
+    await check_online_in_between(drafting_engine, make("unreplayable-long", {"temperature": 0.0, "max_tokens": 300}))
