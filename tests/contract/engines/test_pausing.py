@@ -18,7 +18,12 @@ from tests.contract.engines.test_continuing import CASES, LENGTH, SCHEMA, make, 
 pytestmark = [
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.timeout(180),
-    pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning"),
+    pytest.mark.filterwarnings(
+        "ignore::DeprecationWarning",
+        "ignore::FutureWarning",
+        "ignore::PendingDeprecationWarning",
+        "ignore::ResourceWarning",
+    ),
 ]
 
 

@@ -20,7 +20,7 @@ from headrace.schema.events import (
     SequenceStarted,
 )
 from headrace.schema.names import Lane
-from headrace.schema.request import GenerationParameters, OutputFlags
+from headrace.schema.request import BeamSearchParams, GenerationParameters, OutputFlags
 from headrace.schema.settings import ObjectSettings, SchedulerSettings
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.objects import ObjectStore, PayloadStore
@@ -195,10 +195,15 @@ class Rig:
         lane: Lane = "online",
         model: str = "",
         best_of: int | None = None,
+        beams: int = 0,
         **scripted: Any,
     ) -> Generation:
         parameters = GenerationParameters(
-            n=n, seed=seed, best_of=best_of, provider_extensions={"scripted": scripted} if scripted else {}
+            n=n,
+            seed=seed,
+            best_of=best_of,
+            beam_search=BeamSearchParams(width=beams) if beams else None,
+            provider_extensions={"scripted": scripted} if scripted else {},
         )
         submission = Submission(
             request_id=fresh_name("gen"),
