@@ -121,7 +121,8 @@ async def hold(engine: Engine, name: str) -> tuple[EngineJob, AsyncGenerator[lis
     """Return a search that is held in mid-answer, with what was told of it."""
     parameters = {"beam_search": BeamSearchParams(width=3), "max_tokens": 200}
     job = structs.replace(make(name, parameters), lane="batch")
-    steps, told = engine.generate(job), []
+    steps = engine.generate(job)
+    told: list[Event] = []
     while not tokens_of(told, 0):
         told += await anext(steps)
     job.suspension.begin()
@@ -134,17 +135,17 @@ async def test_what_is_held_leaves_the_engine_to_others(engine: Engine) -> None:
     whole = [*told, *[event async for events in steps for event in events]]
     job, steps, told = await hold(engine, "left-alone")
     others = [make_job(f"other-{n}", max_tokens=20, temperature=0.0) for n in range(2 * engine.slots)]
-    reading = asyncio.ensure_future(anext(steps))
+    reading = asyncio.ensure_future(anext(steps))  # noqa: TID251 - awaited below
     for _ in range(2):
         await asyncio.gather(*(run(engine, other) for other in others))
     if reading.done():
         # Its step under way.
         told += reading.result()
-        reading = asyncio.ensure_future(anext(steps))
+        reading = asyncio.ensure_future(anext(steps))  # noqa: TID251 - awaited below
         await asyncio.gather(*(run(engine, other) for other in others))
     assert not reading.done()
     async with asyncio.timeout(20):
-        while engine.load().kv_tokens_used:
+        while engine.load().kv_tokens_used:  # noqa: ASYNC110 - the engine tells its load, and no change of it
             await asyncio.sleep(0.05)
     job.suspension.end()
     told += await reading
@@ -164,7 +165,7 @@ async def test_a_job_that_is_held_before_it_begins_waits(engine: Engine) -> None
     job.suspension.begin()
     async with aclosing(engine.generate(job)) as steps:
         assert isinstance((await anext(steps))[0], GenerationStarted)
-        reading = asyncio.ensure_future(anext(steps))
+        reading = asyncio.ensure_future(anext(steps))  # noqa: TID251 - awaited below
         await run(engine, make_job("meanwhile", max_tokens=5))
         assert not reading.done()
         job.suspension.end()
