@@ -32,6 +32,11 @@ def _settings(*, slots: int = SLOTS, **options: Any) -> ModelSettings:
     )
 
 
+def _make_vllm(settings: ModelSettings, weights: Path) -> Engine:
+    engine = EngineSettings(kind="vllm", cpu_threads=1)
+    return build_engine(settings, name="tiny", engine=engine, weights=weights, script_text=None)
+
+
 @pytest.fixture(scope="session")
 def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from headrace.models import write_tiny_model
@@ -42,13 +47,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def made_vllm_engine(tiny_weights: Path) -> Engine:
     """Made outside of the event loop, as in production."""
-    return build_engine(
-        _settings(),
-        name="tiny",
-        engine=EngineSettings(kind="vllm", cpu_threads=1),
-        weights=tiny_weights,
-        script_text=None,
-    )
+    return _make_vllm(_settings(), tiny_weights)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -61,13 +60,7 @@ async def vllm_engine(made_vllm_engine: Engine) -> AsyncGenerator[Engine, None]:
 @pytest.fixture(scope="session")
 def made_drafting_engine(tiny_weights: Path) -> Engine:
     drafts = {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 3}
-    return build_engine(
-        _settings(slots=1, speculative_config=drafts),
-        name="tiny",
-        engine=EngineSettings(kind="vllm", cpu_threads=1),
-        weights=tiny_weights,
-        script_text=None,
-    )
+    return _make_vllm(_settings(slots=1, speculative_config=drafts), tiny_weights)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -76,6 +69,20 @@ async def drafting_engine(made_drafting_engine: Engine) -> AsyncGenerator[Engine
     await made_drafting_engine.start()
     yield made_drafting_engine
     await made_drafting_engine.close()
+
+
+@pytest.fixture(scope="session")
+def made_small_engine(tiny_weights: Path) -> Engine:
+    # Blocks of 32 tokens, and one that vLLM keeps for itself.
+    return _make_vllm(_settings(num_gpu_blocks_override=MAX_MODEL_TOKENS // 32 + 1), tiny_weights)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def small_engine(made_small_engine: Engine) -> AsyncGenerator[Engine, None]:
+    """Slots enough, and a KV cache that holds one long answer."""
+    await made_small_engine.start()
+    yield made_small_engine
+    await made_small_engine.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -172,14 +172,21 @@ async def test_a_job_that_is_held_before_it_begins_waits(engine: Engine) -> None
         assert await reading
 
 
-async def check_online_in_between(engine: Engine, job: EngineJob) -> None:
-    """Fill the engine with one batch job, and check that an online one passes and the other does not notice."""
+async def check_online_in_between(engine: Engine, job: EngineJob, online: EngineJob, *, after: int = 1) -> None:
+    """Fill the engine with one batch job, and check that an online one passes and the other does not notice.
+
+    Args:
+        engine: where.
+        job: it fills the engine once each of its sequences has so many tokens.
+        online: the other one.
+        after: so many tokens.
+    """
     whole = await run(engine, job)
     paused: list[Event] = []
     steps = engine.generate(structs.replace(job, lane="batch"))
-    while not paused or any(not tokens_of(paused, n) for n in range(job.request.generation_parameters.n)):
+    while min(len(tokens_of(paused, n)) for n in range(job.request.generation_parameters.n)) < after:
         paused += await anext(steps)
-    answer = await run(engine, make_job(f"{job.request_id}-online", max_tokens=5, temperature=0.0))
+    answer = await run(engine, online)
     assert isinstance(answer[-1], GenerationFinished)
     paused += await anext(steps)
     assert not isinstance(paused[-1], GenerationFinished)
@@ -192,7 +199,15 @@ async def check_online_in_between(engine: Engine, job: EngineJob) -> None:
 
 @pytest.mark.engine
 async def test_one_job_with_as_many_sequences_as_slots_makes_way(vllm_engine: Engine) -> None:
-    await check_online_in_between(vllm_engine, make("wide", {"seed": 7, "n": vllm_engine.slots, "max_tokens": 300}))
+    job = make("wide", {"seed": 7, "n": vllm_engine.slots, "max_tokens": 300})
+    await check_online_in_between(vllm_engine, job, make_job("narrow", max_tokens=5, temperature=0.0))
+
+
+@pytest.mark.engine
+async def test_one_job_that_fills_the_cache_makes_way(small_engine: Engine) -> None:
+    job = make("long", {"temperature": 0.0, "max_tokens": 400})
+    large = make("large", {"temperature": 0.0, "max_tokens": 3}, prompts=(tuple(range(5, 355)),))
+    await check_online_in_between(small_engine, job, large, after=200)
 
 
 async def test_a_job_may_be_paused_before_its_first_token(engine: Engine) -> None:
@@ -234,4 +249,5 @@ async def test_an_engine_that_can_not_replay_keeps_a_grammar(drafting_engine: En
 
 @pytest.mark.engine
 async def test_an_engine_that_can_not_replay_has_an_online_request_pass(drafting_engine: Engine) -> None:
-    await check_online_in_between(drafting_engine, make("unreplayable-long", {"temperature": 0.0, "max_tokens": 300}))
+    job = make("unreplayable-long", {"temperature": 0.0, "max_tokens": 300})
+    await check_online_in_between(drafting_engine, job, make_job("quick", max_tokens=5, temperature=0.0))

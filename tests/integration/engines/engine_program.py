@@ -1,8 +1,8 @@
 """A process with a real engine, driven by lines on stdin, for tests that kill things.
 
 `run NAME MAX_TOKENS` starts a job, `hold NAME` a search that is held in mid-answer, `close` closes the engine, the end
-of stdin ends the program. Each line on stdout is a fact as JSON. SIGINT drains, as a worker does: what runs is finished,
-then the engine is closed.
+of stdin ends the program. Each line on stdout is a fact as JSON. SIGINT drains, as a worker does: what runs is
+finished, then the engine is closed.
 """
 
 import asyncio
