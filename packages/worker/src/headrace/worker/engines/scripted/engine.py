@@ -63,6 +63,8 @@ class ScriptedEngine:
                     await run.next_step()
         finally:
             self._leave(run)
+            if not run.is_complete:
+                job.on_cut(run.usage)
 
     def can_continue(self, request: ChatCompletionRequest) -> bool:  # noqa: ARG002 - a script knows its whole answer
         """Tell that every job goes on."""

@@ -109,6 +109,7 @@ class VllmEngine:
         finally:
             self._waiting_tokens -= waiting
             if run is not None and not fold.is_finished:
+                job.on_cut(fold.usage)
                 await run.abort()
             elif run is not None:
                 run.end()
