@@ -198,7 +198,8 @@ class Quota:
             await asyncio.wait(on_their_way.values())
         failed = {name for name, ending in on_their_way.items() if not ending.result()}
         ends = [(lease.tenant_id, lease.request_id, Amount()) for lease in ended if lease.request_id not in failed]
-        await self.settle_for(self.owner, ends)
+        if ends:
+            await self.settle_for(self.owner, ends)
 
 
 def _unavailable(message: str) -> HeadraceError:
