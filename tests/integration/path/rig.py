@@ -127,6 +127,12 @@ class Worker:
     def jobs(self) -> list[str]:
         return [job for engine in self._engines for job in engine.jobs]
 
+    async def crash(self) -> None:
+        """Let its engines die under what they run."""
+        for engine in self._engines:
+            await engine.close()
+        await self.wait_ended()
+
     async def run(self) -> None:
         try:
             await self._replica.run(self.stop)
