@@ -117,7 +117,7 @@ class Reader(threading.Thread):
         super().__init__(daemon=True)
         self.begun, self.enough = threading.Event(), threading.Event()
         self.request_id = ""
-        self.deltas = 0
+        self.words = 0
         self._address, self._tenant, self._text = address, tenant, text
         self.start()
 
@@ -131,9 +131,14 @@ class Reader(threading.Thread):
             self.request_id = response.headers["headrace-request-id"]
             self.begun.set()
             for line in response.iter_lines():
-                self.deltas += '"delta":{"content":"' in line
-                if self.deltas > 20:
+                if line.startswith("data: {"):
+                    self._count(msgspec.json.decode(line.removeprefix("data: ")))
+                if self.words > 20:
                     self.enough.set()
+
+    def _count(self, frame: dict[str, Any]) -> None:
+        text = "".join(choice["delta"].get("content") or "" for choice in frame["choices"])
+        self.words += len(text.split())
 
     def finish(self) -> None:
         self.join(WAIT_SECONDS)
@@ -179,7 +184,7 @@ def test_what_the_worker_really_made_is_charged(deployed: Deployment, redis_node
         assert words[reader.request_id]["input_tokens"] == prompt
         assert made[reader.request_id]["outcome"] == "cancelled"
     for reader in (*readers, late):
-        assert words[reader.request_id]["output_tokens"] == made[reader.request_id]["output_tokens"] >= reader.deltas
+        assert words[reader.request_id]["output_tokens"] == made[reader.request_id]["output_tokens"] >= reader.words
     assert words[late.request_id]["output_tokens"] == 10
     assert lost["input_tokens"] == sum(word["input_tokens"] for word in words.values())
     assert lost["output_tokens"] == sum(word["output_tokens"] for word in words.values())
@@ -230,3 +235,22 @@ def test_where_the_worker_dies_too_what_was_last_noted_is_charged(
     assert (lost["input_tokens"], lost["output_tokens"]) == (noted.input_tokens, noted.output_tokens)
     assert lost["cost_micros"] == cost_of(lost)
     assert tenant.standing().month == Amount(lost["input_tokens"] + lost["output_tokens"], lost["cost_micros"])
+
+
+def test_a_worker_that_is_killed_in_mid_answer_is_paid_once(deployed: Deployment, redis_node: RedisNode) -> None:
+    deployed.start_gateway()
+    first = deployed.start_worker()
+    tenant = Tenant(deployed.address, redis_node.url)
+    reader = Reader(deployed.address, tenant, "long")
+    assert reader.enough.wait(WAIT_SECONDS)
+    deployed.start_worker()
+    first.child.kill()
+    reader.finish()
+    wait_for(lambda: "finished" in tenant.usage(deployed.address), "it is in the ledger")
+    (finished,) = tenant.usage(deployed.address).values()
+    assert finished["num_model_requests"] == 1
+    # A word is a token, and all that the context leaves is said.
+    assert reader.words == finished["output_tokens"] > 1000
+    standing = tenant.standing()
+    assert standing.month == Amount(finished["input_tokens"] + finished["output_tokens"], cost_of(finished))
+    assert standing.running == 0
