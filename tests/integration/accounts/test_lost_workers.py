@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from headrace.accounts.limits import CallerLimits, KeyLimits
 from headrace.accounts.quota.base import Amount
@@ -110,3 +111,15 @@ async def test_a_generation_that_fails_on_its_worker_is_charged_what_was_made(me
     events = await read(generation)
     assert isinstance(events[-1], GenerationFailed)
     await metered.check_settled(events, "engine_error", attempts=1, output_tokens=30)
+
+
+async def test_candidates_that_were_never_told_are_charged(metered: MeteredRig) -> None:
+    await metered.rig.start_worker()
+    submission = metered.submission(tokens=TOKENS, fault="error", fault_after_tokens=30)
+    parameters = structs.replace(submission.request.generation_parameters, best_of=3)
+    request = structs.replace(submission.request, generation_parameters=parameters)
+    generation = await metered.meter.source.submit(structs.replace(submission, request=request))
+    assert count_told(await read(generation)) == 0
+    await metered.meter.ledger.flush()
+    (row,) = metered.meter.rows.rows.values()
+    assert (row.outcome, row.output_tokens) == ("engine_error", 90)
