@@ -43,6 +43,7 @@ from headrace.schema.formats import (
     RegexFormat,
     ResponseFormat,
 )
+from headrace.schema.last_word import LastWord
 from headrace.schema.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from headrace.schema.payload import PayloadRef
 from headrace.schema.request import (
@@ -205,6 +206,8 @@ REPLIES: list[ReplyItem] = [
     AttemptRunning("gen_2", 1, "node-1-abc", is_returned=True),
     StoredChunk("gen_2", 1, PayloadRef(key="replies/gen_2/1-ab", size_bytes=200_000, sha256="0f" * 32)),
 ]
+
+LAST_WORD = LastWord("gen_2", 2, "node-1-abc", Usage(12, 34, 8, 5), 1700000600.5, "org/model_1")
 
 CONTROLS: list[ControlMessage] = [
     CancelGeneration("gen_2", 1700000600.5, 1),

@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -77,7 +77,14 @@ class Deployment:
     """Gateways and workers of one broker, with the scripted engine, or with vLLM and a tiny model of random weights."""
 
     def __init__(
-        self, node: RabbitMqNode, folder: Path, stack: ExitStack, *, redis_url: str, engine: EngineKind
+        self,
+        node: RabbitMqNode,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        redis_url: str,
+        engine: EngineKind,
+        environment: Mapping[str, str],
     ) -> None:
         self._folder = folder
         self._stack = stack
@@ -99,6 +106,7 @@ class Deployment:
                 "HEADRACE_LOG_FORMAT": "json",
                 # Long before the slowest first token, so that a test can tell that a stream has begun.
                 "HEADRACE_GATEWAY_HEADER_WAIT_SECONDS": "0.2",
+                **environment,
             }
         )
         self._count = 0
@@ -124,11 +132,11 @@ class Deployment:
         wait_for(self.is_alive, "the gateway answers")
         return gateway
 
-    def start_another_gateway(self) -> tuple[Process, str]:
+    def start_another_gateway(self, **further: str) -> tuple[Process, str]:
         """Start a further gateway; return it with its address."""
         (port,) = free_ports(1)
         address = f"http://127.0.0.1:{port}"
-        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port))
+        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port), **further)
         wait_for(lambda: _is_alive(address), "the other gateway answers")
         return gateway, address
 
@@ -160,7 +168,12 @@ def body_for(text: str, **fields: object) -> dict[str, object]:
 
 @contextmanager
 def deployment(
-    node: RabbitMqNode, folder: Path, *, redis_url: str = "", engine: EngineKind = "scripted"
+    node: RabbitMqNode,
+    folder: Path,
+    *,
+    redis_url: str = "",
+    engine: EngineKind = "scripted",
+    environment: Mapping[str, str] | None = None,
 ) -> Generator[Deployment]:
     with ExitStack() as stack:
-        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine)
+        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine, environment=environment or {})

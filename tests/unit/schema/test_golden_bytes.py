@@ -9,6 +9,7 @@ import pytest
 from msgspec import NODEFAULT, Struct
 
 from headrace.schema.codec import (
+    CodecError,
     decode_control,
     decode_replies,
     decode_task,
@@ -18,6 +19,7 @@ from headrace.schema.codec import (
 )
 from headrace.schema.control import ControlMessage
 from headrace.schema.events import ReplyItem
+from headrace.schema.last_word import LastWord, decode_last_word, encode_last_word
 from headrace.schema.task import GenerationTask
 from tests.golden import values, values_v2
 from tests.support.strategies import structs_in
@@ -61,6 +63,13 @@ def test_a_batch_of_replies() -> None:
     assert decode_replies(_golden("v2/replies")) == values_v2.REPLIES
 
 
+def test_a_last_word() -> None:
+    assert encode_last_word(values_v2.LAST_WORD) == _golden("v2/last-word")
+    assert decode_last_word(_golden("v2/last-word")) == values_v2.LAST_WORD
+    with pytest.raises(CodecError):
+        decode_last_word(b"no word")
+
+
 def _fields_that_are_set(value: object) -> Iterator[tuple[type[Struct], str]]:
     """Yield each field, here and below, that has another value than its default."""
     if isinstance(value, Struct):
@@ -78,9 +87,9 @@ def _fields_that_are_set(value: object) -> Iterator[tuple[type[Struct], str]]:
 def test_the_newest_version_sets_every_field_there_is() -> None:
     there_are = {
         (struct, field.name)
-        for kind in (GenerationTask, ReplyItem, ControlMessage)
+        for kind in (GenerationTask, ReplyItem, ControlMessage, LastWord)
         for struct in structs_in(kind)
         for field in msgspec.structs.fields(struct)
     }
-    values_of_all = [*values_v2.TASKS.values(), *values_v2.REPLIES, *values_v2.CONTROLS]
+    values_of_all = [*values_v2.TASKS.values(), *values_v2.REPLIES, *values_v2.CONTROLS, values_v2.LAST_WORD]
     assert there_are - set(_fields_that_are_set(values_of_all)) == set()
