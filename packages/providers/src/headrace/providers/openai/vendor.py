@@ -84,7 +84,7 @@ class OpenAIVendor:
         telling = GenerationTelling(
             count=max(1, len(request.prompts)) * request.generation_parameters.n,
             request_id=call.request_id,
-            says_reasoning=request.output.reasoning,
+            output=request.output,
             complaints=self._complaints,
         )
         return (CompletionReader if request.prompts else ChatReader)(telling, self._complaints)
