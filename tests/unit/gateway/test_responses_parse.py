@@ -96,7 +96,10 @@ def test_parameters() -> None:
         ),
         ({"top_logprobs": 3}, OutputFlags(reasoning=True, signatures=True)),
         ({"reasoning": {"effort": "none"}}, OutputFlags(signatures=True)),
-        ({"reasoning": None, "include": None, "text": None, "tools": None}, OutputFlags(reasoning=True, signatures=True)),
+        (
+            {"reasoning": None, "include": None, "text": None, "tools": None},
+            OutputFlags(reasoning=True, signatures=True),
+        ),
     ],
 )
 def test_output(fields: dict[str, Any], expected: OutputFlags) -> None:

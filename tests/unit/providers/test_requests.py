@@ -261,15 +261,6 @@ def test_the_conversation_in_geminis_words() -> None:
     assert results[1]["functionResponse"]["response"] == {"error": "late"}
 
 
-def test_a_signature_of_gemini_comes_back_inside_the_id() -> None:
-    call = ToolCallPart(id="fc1--sig-c2lnbmVk", name="time", arguments="{}")
-    result = ToolResultPart(tool_call_id=call.id, content="late")
-    contents = body_of("gemini", ask((*USER, Message("assistant", (call,)), Message("tool", (result,)))))["contents"]
-    assert contents[1]["parts"][0]["thoughtSignature"] == "c2lnbmVk"
-    assert contents[1]["parts"][0]["functionCall"]["id"] == "fc1"
-    assert contents[2]["parts"][0]["functionResponse"]["id"] == "fc1"
-
-
 def test_an_id_that_is_too_long_for_openai_is_the_same_for_call_and_result() -> None:
     call = ToolCallPart(id="fc1--sig-" + "x" * 900, name="time", arguments="{}")
     result = ToolResultPart(tool_call_id=call.id, content="late")

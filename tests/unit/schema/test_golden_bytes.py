@@ -83,12 +83,12 @@ def _is_redacted(value: object) -> bool:
 
 
 def test_bytes_from_before_signatures_are_still_understood() -> None:
-    assert decode_replies(_golden("v2-unsigned/replies")) == _unsigned(values_v2.REPLIES)
+    assert decode_replies(_golden("unsigned-v2/replies")) == _unsigned(values_v2.REPLIES)
     task = _unsigned(values_v2.TASKS["chat"])
     request = task.request
     output = msgspec.structs.replace(request.output, signatures=False)
     expected = msgspec.structs.replace(task, request=msgspec.structs.replace(request, output=output))
-    assert decode_task(_golden("v2-unsigned/task-chat")) == expected
+    assert decode_task(_golden("unsigned-v2/task-chat")) == expected
 
 
 def _fields_that_are_set(value: object) -> Iterator[tuple[type[Struct], str]]:

@@ -5,7 +5,6 @@ inside the id, in characters that every API allows.
 """
 
 import base64
-import binascii
 
 from msgspec import Struct
 
@@ -14,11 +13,12 @@ from headrace.schema.messages import MAX_SIGNATURE_CHARACTERS
 
 SIGNED_BY = "gemini"
 _MARK = "--sig-"
-# For one that is not base64, or not the only way to write its bytes: it must come back letter by letter.
-_TEXT_MARK = "--txt-"
+# Behind it are the hex digits of a signature that is no base64, or not in the one way that its bytes are written here:
+# it must come back letter by letter.
+_HEX_MARK = "--hex-"
 
 MAX_ID_CHARACTERS = 256
-MAX_SIGNED_ID_CHARACTERS = MAX_ID_CHARACTERS + len(_TEXT_MARK) + 2 * MAX_SIGNATURE_CHARACTERS
+MAX_SIGNED_ID_CHARACTERS = MAX_ID_CHARACTERS + len(_HEX_MARK) + 2 * MAX_SIGNATURE_CHARACTERS
 
 
 class SignedId(Struct, frozen=True):
@@ -29,33 +29,36 @@ class SignedId(Struct, frozen=True):
 
 
 def to_signed_id(call_id: str, signature: Signature | None) -> str:
-    """Return an id that carries a signature of Gemini's; of no other vendor's calls are signed."""
+    """Return an id that carries a signature of Gemini's; no other vendor signs calls."""
     if signature is None or signature.signed_by != SIGNED_BY:
-        return call_id
+        # An id that looks like a signed one is another gateway's, which wants it back as it is.
+        return f"{call_id}{_MARK}" if _MARK in call_id or _HEX_MARK in call_id else call_id
     value = signature.value
     try:
         raw = base64.b64decode(value, validate=True)
     except ValueError:
         raw = b""
-    if raw and base64.b64encode(raw).decode() == value:
-        return f"{call_id}{_MARK}{_encode(raw)}"
-    return f"{call_id}{_TEXT_MARK}{_encode(value.encode())}"
+    encoded = base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+    is_same = base64.b64encode(raw).decode() == value
+    if not is_same or _MARK in encoded or _HEX_MARK in encoded:
+        return f"{call_id}{_HEX_MARK}{value.encode('utf-8', 'surrogatepass').hex()}"
+    return f"{call_id}{_MARK}{encoded}"
 
 
 def read_signed_id(text: str) -> SignedId:
     """Return what an id carries."""
-    for mark in (_MARK, _TEXT_MARK):
-        id_, found, encoded = text.partition(mark)
-        if not found:
-            continue
-        try:
+    mark = max(_MARK, _HEX_MARK, key=text.rfind)
+    id_, found, encoded = text.rpartition(mark)
+    if not found:
+        return SignedId(text)
+    try:
+        if mark == _HEX_MARK:
+            value = bytes.fromhex(encoded).decode("utf-8", "surrogatepass")
+        else:
             raw = base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4))
-            value = base64.b64encode(raw).decode() if mark == _MARK else raw.decode()
-        except (binascii.Error, ValueError):
-            return SignedId(text)
-        return SignedId(id_, Signature(value, SIGNED_BY) if value else None)
-    return SignedId(text)
-
-
-def _encode(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+            value = base64.b64encode(raw).decode()
+    except ValueError:
+        return SignedId(text)
+    if len(value) > MAX_SIGNATURE_CHARACTERS:
+        return SignedId(text)
+    return SignedId(id_, Signature(value, SIGNED_BY) if value else None)

@@ -9,7 +9,7 @@ import re
 
 from headrace.gateway.headers import REQUEST_ID_PREFIX
 from headrace.schema.events import Signature
-from headrace.schema.messages import ReasoningPart, TextPart, ToolCallPart
+from headrace.schema.messages import MAX_SIGNATURE_CHARACTERS, ReasoningPart, TextPart, ToolCallPart
 
 _NAMED = re.compile(r"([a-z][a-z0-9_-]{0,63}):")
 _REDACTED = "redacted:"
@@ -26,16 +26,16 @@ def write_signature(signature: Signature, *, home: str) -> str:
 
 
 def read_signature(text: str, *, home: str) -> Signature | None:
-    """Return the signature that a client sends back, or None where nobody signed anything.
+    """Return the signature that a client sends back, or None where nobody signed anything, or it is too long.
 
     What stands in the place of a signature for a thought of our own models is the id of the generation.
     """
     if not text or text.startswith(REQUEST_ID_PREFIX):
         return None
     if (named := _NAMED.match(text)) is None:
-        return Signature(text, home)
+        return Signature(text, home) if len(text) <= MAX_SIGNATURE_CHARACTERS else None
     value = text[named.end() :]
-    return Signature(value, named[1]) if value else None
+    return Signature(value, named[1]) if 0 < len(value) <= MAX_SIGNATURE_CHARACTERS else None
 
 
 def write_sealed(signature: Signature, *, home: str) -> str:

@@ -9,13 +9,22 @@ import msgspec
 
 from headrace.providers.counts import to_count
 from headrace.providers.failing import Complaints
+from headrace.providers.gemini.signatures import SIGNED_BY as GEMINI
 from headrace.providers.openai.errors import read_error_value
 from headrace.providers.openai.logprobs import to_chat_logprobs, to_completion_logprobs
-from headrace.providers.openai.wire import ChatChoice, ChatChunk, CompletionChunk, ContentPiece, Delta, UsageBody
+from headrace.providers.openai.wire import (
+    ChatChoice,
+    ChatChunk,
+    CompletionChunk,
+    ContentPiece,
+    Delta,
+    ExtraContent,
+    UsageBody,
+)
 from headrace.providers.reading import StreamReader
 from headrace.providers.telling import GenerationTelling, SequenceTelling
 from headrace.schema.errors import ErrorCode
-from headrace.schema.events import Event, FinishReason, Usage
+from headrace.schema.events import Event, FinishReason, Signature, Usage
 
 _DONE = b"[DONE]"
 _chats = msgspec.json.Decoder(ChatChunk)
@@ -35,6 +44,11 @@ _FAILED_REASONS = frozenset({"abort", "error", "insufficient_system_resource", "
 
 class _OpenAIReader(StreamReader):
     """What the two kinds of streams have in common."""
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens of the prompt: this API says them at the end, however much of it came at once."""
+        return 0
 
     def end(self) -> list[Event]:
         """Take the end of the body, which comes too early: `[DONE]` would have ended the reading."""
@@ -114,7 +128,13 @@ class ChatReader(_OpenAIReader):
                     call_id=piece.id,
                     name=None if function is None else function.name,
                     arguments="" if function is None else function.arguments or "",
+                    signature=None if piece.extra_content is None else _to_signature(piece.extra_content),
                 )
+
+
+def _to_signature(extra: ExtraContent) -> Signature | None:
+    found = None if extra.google is None else extra.google.thought_signature
+    return Signature(found, GEMINI) if found else None
 
 
 def _take_parts(sequence: SequenceTelling, parts: list[ContentPiece], events: list[Event]) -> str:
