@@ -227,11 +227,11 @@ def test_the_conversation_in_anthropics_words() -> None:
     assert first[1]["source"] == {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
     assert first[2]["source"] == {"type": "url", "url": "https://example.org/cat.png"}
     assert answer[0] == {"type": "thinking", "thinking": "I look.", "signature": "c2lnbmVk"}
-    assert answer[2] == {"type": "tool_use", "id": "call_1", "name": "weather", "input": {"a": "Zürich"}}
+    assert answer[2] == {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"a": "Zürich"}}
     assert answer[3]["input"] == {}
     assert results[1] == {
         "type": "tool_result",
-        "tool_use_id": "call_2",
+        "tool_use_id": "toolu_2",
         "content": [{"type": "text", "text": "late"}],
         "is_error": True,
     }

@@ -17,6 +17,7 @@ from headrace.schema.messages import (
     ToolResultPart,
 )
 
+_THEIR_CALL, _OUR_CALL = "toolu_", "call_"
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 Turn = Literal["user", "assistant"]
@@ -105,5 +106,9 @@ def _write_image(part: ImagePart, path: str, complaints: Complaints) -> dict[str
 
 
 def to_tool_use_id(call_id: str) -> str:
-    """Return an id of a call in the characters that Anthropic allows: that of another vendor may have others."""
-    return _NOT_IN_IDS.sub("_", call_id)
+    """Return an id of a call in the characters that Anthropic allows: that of another vendor may have others.
+
+    Our own dialect of this API has read Anthropic's ids as ours: here they are Anthropic's again.
+    """
+    theirs = _THEIR_CALL + call_id.removeprefix(_OUR_CALL) if call_id.startswith(_OUR_CALL) else call_id
+    return _NOT_IN_IDS.sub("_", theirs)
