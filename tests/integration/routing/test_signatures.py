@@ -320,7 +320,7 @@ async def test_our_own_models_take_any_turn(tmp_path: Path) -> None:
             content = await _ask_anthropic(stage, "anthropic/big", [USER], streamed=True)
             unsigned: Any = {"type": "thinking", "thinking": "Hm.", "signature": ""}
             said: Any = {"type": "text", "text": "Yes."}
-            turns = [
+            turns: list[Any] = [
                 USER,
                 {"role": "assistant", "content": [unsigned, said]},
                 USER,
