@@ -10,7 +10,17 @@ from msgspec import NODEFAULT, Struct
 
 from headrace.schema.control import ControlMessage, ToldSequence
 from headrace.schema.dead_letter import HEADER, DeadLetter, LostAttempt
-from headrace.schema.events import Event, FinishReason, ReplyItem, Stage, Timings, TokenLogprob, ToolCallDelta, Usage
+from headrace.schema.events import (
+    Event,
+    FinishReason,
+    ReplyItem,
+    Signature,
+    Stage,
+    Timings,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
 from headrace.schema.last_word import LastWord
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
@@ -30,7 +40,7 @@ from tests.golden import structs_v1
 FAMILIES: dict[str, tuple[type[Struct], ...]] = {
     "Reply items": get_args(ReplyItem),
     "Events": get_args(Event),
-    "Inside events": (Usage, Timings, TokenLogprob, ToolCallDelta),
+    "Inside events": (Usage, Timings, TokenLogprob, Signature, ToolCallDelta),
     "Control": get_args(ControlMessage),
     "Inside control": (ToldSequence, LostAttempt),
     "Inside last words": (LastWord,),
