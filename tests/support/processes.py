@@ -11,6 +11,7 @@ from typing import Literal
 import httpx
 
 from headrace.apps.cli.nodes import RabbitMqNode, free_ports
+from headrace.schema.settings.services import QueueType
 from tests.support.serving import clean_environment
 
 MODEL = "smollm2-135m-instruct"
@@ -77,7 +78,14 @@ class Deployment:
     """Gateways and workers of one broker, with the scripted engine, or with vLLM and a tiny model of random weights."""
 
     def __init__(
-        self, node: RabbitMqNode, folder: Path, stack: ExitStack, *, redis_url: str, engine: EngineKind
+        self,
+        node: RabbitMqNode,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        redis_url: str,
+        engine: EngineKind,
+        queue_type: QueueType,
     ) -> None:
         self._folder = folder
         self._stack = stack
@@ -92,6 +100,7 @@ class Deployment:
                 "HEADRACE_BROKER_USERNAME": node.username,
                 "HEADRACE_BROKER_PASSWORD": node.password,
                 "HEADRACE_BROKER_RECONNECT_SECONDS": "0.3",
+                "HEADRACE_BROKER_QUEUE_TYPE": queue_type,
                 "HEADRACE_REDIS_URL": redis_url,
                 "HEADRACE_GATEWAY_PORT": str(self.port),
                 "HEADRACE_ENGINE_KIND": engine,
@@ -160,7 +169,12 @@ def body_for(text: str, **fields: object) -> dict[str, object]:
 
 @contextmanager
 def deployment(
-    node: RabbitMqNode, folder: Path, *, redis_url: str = "", engine: EngineKind = "scripted"
+    node: RabbitMqNode,
+    folder: Path,
+    *,
+    redis_url: str = "",
+    engine: EngineKind = "scripted",
+    queue_type: QueueType = "classic",
 ) -> Generator[Deployment]:
     with ExitStack() as stack:
-        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine)
+        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine, queue_type=queue_type)
