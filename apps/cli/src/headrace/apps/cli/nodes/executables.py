@@ -8,7 +8,7 @@ version can be chosen.
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -82,9 +82,13 @@ class Services(Struct, frozen=True):
         return self.postgresql
 
 
-def find_services() -> Services:
-    """Look for RabbitMQ, Erlang's port mapper, Redis (or Valkey) and PostgreSQL."""
-    rabbitmq = _find_rabbitmq()
+def find_services(rabbitmq_folders: Sequence[str] = RABBITMQ_FOLDERS) -> Services:
+    """Look for RabbitMQ, Erlang's port mapper, Redis (or Valkey) and PostgreSQL.
+
+    Args:
+        rabbitmq_folders: where packages put RabbitMQ's real programs.
+    """
+    rabbitmq = _find_rabbitmq(rabbitmq_folders)
     redis = next((found for name in REDIS_NAMES if (found := shutil.which(name))), None)
     return Services(
         rabbitmq=Service(rabbitmq, _rabbitmq_version(rabbitmq) or "unknown") if rabbitmq else None,
@@ -102,11 +106,11 @@ def _first(name: str, folders: Iterable[Path | None]) -> str | None:
     return None
 
 
-def _find_rabbitmq() -> str | None:
+def _find_rabbitmq(folders: Sequence[str]) -> str | None:
     on_path = _first("rabbitmq-server", [None])
     if on_path is not None and _rabbitmq_version(on_path) is not None:
         return on_path
-    return _first("rabbitmq-server", [Path(folder) for folder in RABBITMQ_FOLDERS]) or on_path
+    return _first("rabbitmq-server", [Path(folder) for folder in folders]) or on_path
 
 
 def _find_postgresql() -> tuple[str, str] | None:
