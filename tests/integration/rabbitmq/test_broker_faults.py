@@ -79,3 +79,5 @@ async def test_a_broker_that_restarts_is_found_again_and_keeps_its_tasks(
     consumer = await sides.open_consumer(prefetch=2)
     assert {(await take(consumer)).message_id for _ in range(2)} == {task.request_id, meanwhile.request_id}
     await sides.close()
+    log = await asyncio.to_thread(process.log.read_text)
+    assert "is deprecated" not in log, "a newer broker would refuse it"
