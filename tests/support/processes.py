@@ -11,6 +11,7 @@ from typing import Literal
 import httpx
 
 from headrace.apps.cli.nodes import RabbitMqNode, free_ports
+from headrace.schema.settings.services import QueueType
 from tests.support.serving import clean_environment
 
 MODEL = "smollm2-135m-instruct"
@@ -84,6 +85,7 @@ class Deployment:
         *,
         redis_url: str,
         engine: EngineKind,
+        queue_type: QueueType,
         environment: Mapping[str, str],
     ) -> None:
         self._folder = folder
@@ -99,6 +101,7 @@ class Deployment:
                 "HEADRACE_BROKER_USERNAME": node.username,
                 "HEADRACE_BROKER_PASSWORD": node.password,
                 "HEADRACE_BROKER_RECONNECT_SECONDS": "0.3",
+                "HEADRACE_BROKER_QUEUE_TYPE": queue_type,
                 "HEADRACE_REDIS_URL": redis_url,
                 "HEADRACE_GATEWAY_PORT": str(self.port),
                 "HEADRACE_ENGINE_KIND": engine,
@@ -173,7 +176,16 @@ def deployment(
     *,
     redis_url: str = "",
     engine: EngineKind = "scripted",
+    queue_type: QueueType = "classic",
     environment: Mapping[str, str] | None = None,
 ) -> Generator[Deployment]:
     with ExitStack() as stack:
-        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine, environment=environment or {})
+        yield Deployment(
+            node,
+            folder,
+            stack,
+            redis_url=redis_url,
+            engine=engine,
+            queue_type=queue_type,
+            environment=environment or {},
+        )

@@ -165,13 +165,15 @@ class Rig:
             models={self.model: self.model, self.other_model: self.other_model},
             settings=settings or SchedulerSettings(),
             large=None if objects is None else LargeRequests(PayloadStore(objects), ObjectSettings()),
+            levels=harness.levels,
         )
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
 
     def another_scheduler(self, transport: SchedulerTransport, settings: SchedulerSettings) -> Scheduler:
         """One of another gateway; the test starts and closes it."""
-        return Scheduler(transport, models={self.model: self.model}, settings=settings)
+        models = {self.model: self.model}
+        return Scheduler(transport, models=models, settings=settings, levels=self.harness.levels)
 
     async def start_worker(
         self, models: Sequence[str] = (), *, slots: int = 4, drain_seconds: float = 10.0, **options: Any
