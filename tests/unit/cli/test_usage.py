@@ -11,7 +11,7 @@ from msgspec import structs
 from headrace.accounts.database import Database, migrate_database, read_address
 from headrace.accounts.ledger.report import DatabaseUsageReport, UsageQuery
 from headrace.accounts.ledger.store import DatabaseUsageStore
-from headrace.apps.cli.accounts.door import Door
+from headrace.apps.cli.accounts.options import Door
 from headrace.apps.cli.usage.asking import to_query
 from headrace.apps.cli.usage.client import UsageClient
 from headrace.apps.cli.usage.options import UsageOptions

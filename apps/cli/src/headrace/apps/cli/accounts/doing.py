@@ -25,10 +25,9 @@ from headrace.accounts.values import (
     TenantDraft,
     TenantPatch,
 )
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.run import read_all
 from headrace.apps.cli.accounts.typed import (
-    GivenLimits,
-    GivenRights,
     read_instant,
     read_seconds,
     to_limits_patch,
@@ -58,6 +57,11 @@ def create_tenant(name: str, rights: GivenRights, limits: GivenLimits) -> Doing[
 async def list_tenants(admin: AccountsAdmin) -> Sequence[Tenant]:
     """Return all tenants."""
     return await read_all(lambda after: admin.list_tenants(after=after, limit=MAX_PAGE_SIZE))
+
+
+def show_tenant(tenant: str) -> Doing[Tenant]:
+    """Return what shows a tenant."""
+    return lambda admin: admin.find_tenant(tenant)
 
 
 def update_tenant(tenant: str, name: str | None, rights: GivenRights, limits: GivenLimits) -> Doing[Tenant]:
@@ -112,6 +116,11 @@ def list_keys(tenant: str | None) -> Doing[Sequence[ApiKey]]:
         return await read_all(lambda after: admin.list_keys(tenant=tenant, after=after, limit=MAX_PAGE_SIZE))
 
     return do
+
+
+def show_key(key: str) -> Doing[ApiKey]:
+    """Return what shows a key."""
+    return lambda admin: admin.find_key(key)
 
 
 def update_key(

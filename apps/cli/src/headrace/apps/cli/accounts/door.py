@@ -6,31 +6,16 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
-from msgspec import Struct
 
 from headrace.accounts.admin import AccountsAdmin
 from headrace.apps.cli.accounts.client import ACTOR_HEADER, AdminClient
+from headrace.apps.cli.accounts.options import Door
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.schema.settings import Settings
 
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
-
-
-class Door(Struct, frozen=True, kw_only=True):
-    """Which way in.
-
-    Attributes:
-        url: of a gateway; None for the usual one.
-        database: whether to go to the database itself.
-        config: the settings file.
-    """
-
-    url: str | None = None
-    database: bool = False
-    config: str | None = None
-
 
 Work = Callable[[AccountsAdmin], Awaitable[None]]
 

@@ -11,7 +11,8 @@ from rich.table import Table
 
 from headrace.accounts.admin import AccountsAdmin
 from headrace.accounts.values import ApiKey, AuditEntry, IssuedKey, Page, Tenant
-from headrace.apps.cli.accounts.door import Door, go_in
+from headrace.apps.cli.accounts.door import go_in
+from headrace.apps.cli.accounts.options import Door
 from headrace.apps.cli.accounts.tables import make_audit_table, make_key_table, make_tenant_table
 from headrace.apps.cli.environment import read_environment
 from headrace.schema.errors import HeadraceError

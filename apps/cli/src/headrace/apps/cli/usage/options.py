@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from headrace.apps.cli.accounts.door import Door
+from headrace.apps.cli.accounts.options import Door
 
 
 class UsageOptions(Struct, frozen=True, kw_only=True):
