@@ -136,7 +136,7 @@ def create_app(parts: GatewayParts) -> Litestar:
             *make_native_routes(desk, native),
             *operations,
             *_make_admin_routes(parts),
-            *_make_usage_routes(parts),
+            *_make_usage_routes(parts, desk),
         ],
         guards=_make_guards(parts),
         exception_handlers={Exception: edge.answer},
@@ -174,7 +174,12 @@ def _make_admin_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
     return make_admin_routes(parts.accounts.admin_for)
 
 
-def _make_usage_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
+def _make_usage_routes(parts: GatewayParts, desk: Desk) -> list[HTTPRouteHandler]:
     if parts.accounts is None or parts.accounts.usage is None:
         return []
-    return make_usage_routes(parts.accounts.usage, currency=parts.accounts.currency, has_admin=_has_admin(parts))
+    return make_usage_routes(
+        parts.accounts.usage,
+        currency=parts.accounts.currency,
+        has_admin=_has_admin(parts),
+        served_to=desk.list_models,
+    )

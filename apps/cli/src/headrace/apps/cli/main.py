@@ -169,8 +169,10 @@ def usage(
         typer.Option(metavar="WHEN", help="7d, 12h, 2027-01-31, or an ISO instant [default: this month]"),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="The same [default: now]")] = None,
-    tenant: Annotated[str | None, typer.Option(metavar="ID", help="Of this tenant only")] = None,
-    key: Annotated[str | None, typer.Option(metavar="ID", help="Of this key only")] = None,
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Of this tenant only, by its name or id")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of this key only, by its name, its id, or how it begins")
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Of this served name only")] = None,
     json: JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print lines, for a spreadsheet")] = False,

@@ -43,7 +43,13 @@ _ACTOR = {
     "schema": {"type": "string", "maxLength": 64},
 }
 _TENANT = describe_path_parameter("tenant", "Its id or its name.")
-_KEY = describe_path_parameter("key", "Its id, or the prefix of one of its secrets.")
+_TENANT_FILTER = {
+    "name": "tenant",
+    "in": "query",
+    "description": "Of this tenant only, by its id or its name.",
+    "schema": {"type": "string"},
+}
+_KEY = describe_path_parameter("key", "Its id, the prefix of one of its secrets, or its name if no other key has it.")
 
 
 class _Paths:
@@ -88,7 +94,7 @@ def describe_paths(components: Components) -> Schema:
             "delete": paths.delete("deleteTenant", _TENANT),
         },
         "/admin/v1/keys": {
-            "get": paths.read("listKeys", _KEYS, _query("tenant"), _query("after"), _limit()),
+            "get": paths.read("listKeys", _KEYS, _TENANT_FILTER, _query("after"), _limit()),
             "post": paths.write("createKey", KeyDraft, IssuedKey, status="201"),
         },
         "/admin/v1/keys/{key}": {
@@ -98,7 +104,7 @@ def describe_paths(components: Components) -> Schema:
         },
         "/admin/v1/keys/{key}/rotate": {"post": paths.write("rotateKey", Rotation, IssuedKey, _KEY)},
         "/admin/v1/keys/{key}/revoke": {"post": paths.write("revokeKey", None, ApiKey, _KEY)},
-        "/admin/v1/audit": {"get": paths.read("listAudit", _ENTRIES, _query("tenant"), _query("before"), _limit())},
+        "/admin/v1/audit": {"get": paths.read("listAudit", _ENTRIES, _TENANT_FILTER, _query("before"), _limit())},
     }
 
 

@@ -33,7 +33,6 @@ from headrace.apps.cli.accounts.typed import (
     to_limits_patch,
     to_rights_patch,
 )
-from headrace.schema.errors import ErrorCode, HeadraceError
 
 R = TypeVar("R")
 S = TypeVar("S", bound=Struct)
@@ -163,20 +162,9 @@ def list_audit(tenant: str | None, count: int) -> Doing[Sequence[AuditEntry]]:
     """Return what shows the newest changes."""
 
     async def do(admin: AccountsAdmin) -> Sequence[AuditEntry]:
-        tenant_id = None if tenant is None else await _find_id(admin, tenant)
-        return (await admin.list_audit(tenant=tenant_id, limit=count)).data
+        return (await admin.list_audit(tenant=tenant, limit=count)).data
 
     return do
-
-
-async def _find_id(admin: AccountsAdmin, tenant: str) -> str:
-    try:
-        return (await admin.find_tenant(tenant)).id
-    except HeadraceError as error:
-        if error.code != ErrorCode.NOT_FOUND:
-            raise
-        # It may have been deleted: the log knows its id.
-        return tenant
 
 
 def checked(value: S) -> S:

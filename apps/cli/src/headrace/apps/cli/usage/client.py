@@ -17,6 +17,7 @@ class ErrorDetail(Struct, frozen=True):
     """What a gateway says is wrong, as far as both of its shapes agree."""
 
     message: str
+    param: str | None = None
 
 
 class ErrorBody(Struct, frozen=True):
@@ -47,8 +48,8 @@ class UsageClient:
             "start": query.start,
             "end": query.end,
             "group_by": ",".join(query.group_by),
-            "tenant": query.tenant_id,
-            "key": query.key_id,
+            "tenant": query.tenant,
+            "key": query.key,
             "model": query.model,
             "limit": query.limit,
             "page": query.after,
@@ -93,14 +94,15 @@ class UsageClient:
                         cached_tokens=each.input_cached_tokens,
                         reasoning_tokens=each.output_reasoning_tokens,
                         cost_micros=each.cost_micros,
+                        tenant_name=each.project_name,
+                        key_name=each.api_key_name,
+                        key_prefix=each.api_key_prefix,
                     )
                 )
         return UsagePage(sums=tuple(sums), after=body.next_page)
 
 
 def _failure_of(answer: httpx.Response) -> HeadraceError:
-    if answer.status_code == 404:
-        return HeadraceError(ErrorCode.NOT_FOUND, "this gateway has no usage ledger: it needs accounts.enabled")
     if answer.status_code == 401:
         return HeadraceError(
             ErrorCode.UNAUTHORIZED,
@@ -108,7 +110,9 @@ def _failure_of(answer: httpx.Response) -> HeadraceError:
             "key of a tenant for its own",
         )
     try:
-        message = msgspec.json.decode(answer.content, type=ErrorBody).error.message
+        detail = msgspec.json.decode(answer.content, type=ErrorBody).error
     except msgspec.DecodeError:
-        message = f"what answers at {answer.request.url.host} says {answer.status_code}"
-    return HeadraceError(ErrorCode.INVALID_REQUEST, message)
+        detail = ErrorDetail(f"what answers at {answer.request.url.host} says {answer.status_code}")
+    if answer.status_code == 404 and detail.param is None:
+        return HeadraceError(ErrorCode.NOT_FOUND, "this gateway has no usage ledger: it needs accounts.enabled")
+    return HeadraceError(ErrorCode.INVALID_REQUEST, detail.message, param=detail.param)
