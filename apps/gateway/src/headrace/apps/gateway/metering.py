@@ -26,6 +26,7 @@ from headrace.accounts.quota.fallback import FallbackQuotaStore
 from headrace.accounts.quota.memory import MemoryQuotaStore
 from headrace.accounts.quota.quota import RENEWALS_PER_LEASE, Quota
 from headrace.accounts.quota.redis import RedisQuotaStore
+from headrace.accounts.quota.remaining import LimitsReport, QuotaLimitsReport
 from headrace.scheduler.base import GenerationSource
 from headrace.schema.settings import Settings, SettingsError
 
@@ -42,6 +43,7 @@ class Metering:
         ledger: records.
         settling: ends generations.
         prices: may be replaced while it runs.
+        limits: knows what is left of limits.
     """
 
     source: MeteredSource
@@ -49,6 +51,7 @@ class Metering:
     ledger: UsageLedger
     settling: Settling
     prices: PriceTable
+    limits: LimitsReport
 
     async def start(self) -> None:
         """Begin to renew and to write, and take over what dead gateways have left.
@@ -106,9 +109,10 @@ def build_metering(
         return await settling.recover(name, rows)
 
     ledger = UsageLedger(journal, store, recovered=recover, observers=[observer])
+    counters, baseline = _open_store(settings, observer), LedgerBaseline(store, ledger)
     quota = Quota(
-        _open_store(settings, observer),
-        baseline=LedgerBaseline(store, ledger),
+        counters,
+        baseline=baseline,
         owner=owner,
         lease_seconds=metering.lease_seconds,
         observers=[observer],
@@ -125,7 +129,14 @@ def build_metering(
         assumed_output_tokens=metering.assumed_output_tokens,
         record_anonymous=metering.record_anonymous,
     )
-    return Metering(source=source, quota=quota, ledger=ledger, settling=settling, prices=prices)
+    return Metering(
+        source=source,
+        quota=quota,
+        ledger=ledger,
+        settling=settling,
+        prices=prices,
+        limits=QuotaLimitsReport(counters, baseline=baseline, limits=limits),
+    )
 
 
 def find_journal_folder(settings: Settings) -> Path:
