@@ -8,7 +8,7 @@ import typer
 
 from headrace.apps.cli.accounts import accounts, keys, tenants
 from headrace.apps.cli.accounts.options import Door
-from headrace.apps.cli.options import ConfigOption, JsonOption
+from headrace.apps.cli.options import ConfigOption, JsonOption, UrlOption
 from headrace.apps.cli.queue_commands import queue
 from headrace.apps.cli.spreading import spread
 
@@ -194,6 +194,14 @@ def usage(
         door=door,
     )
     raise typer.Exit(run_usage(options))
+
+
+@app.command(short_help="Show what is left of the limits of a key.")
+def limits(*, url: UrlOption = None, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show what is left to the key in HEADRACE_API_KEY: of its own limits, and of those of its tenant."""
+    from headrace.apps.cli.accounts.own_limits import show_own_limits
+
+    raise typer.Exit(show_own_limits(url=url, config=config, as_json=json))
 
 
 @app.command(short_help="Show the settings as they are now.")

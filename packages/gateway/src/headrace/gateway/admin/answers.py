@@ -50,7 +50,7 @@ def answer_tenant(tenant: Tenant, served: Collection[str]) -> TenantAnswer:
         tenant: as it is stored.
         served: the served names of now.
     """
-    return TenantAnswer(**structs.asdict(tenant), unknown_models=find_unknown(tenant.rights, served))
+    return TenantAnswer(**structs.asdict(tenant) | {"unknown_models": find_unknown(tenant.rights, served)})
 
 
 def answer_key(key: ApiKey, served: Collection[str]) -> KeyAnswer:
@@ -60,7 +60,7 @@ def answer_key(key: ApiKey, served: Collection[str]) -> KeyAnswer:
         key: as it is stored.
         served: the served names of now.
     """
-    return KeyAnswer(**structs.asdict(key), unknown_models=find_unknown(key.rights, served))
+    return KeyAnswer(**structs.asdict(key) | {"unknown_models": find_unknown(key.rights, served)})
 
 
 def answer_issued(issued: IssuedKey, served: Collection[str]) -> IssuedKeyAnswer:

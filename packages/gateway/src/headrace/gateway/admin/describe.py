@@ -6,13 +6,11 @@ from msgspec import Struct
 
 from headrace.accounts.values import (
     MAX_PAGE_SIZE,
-    ApiKey,
     AuditEntry,
     KeyDraft,
     KeyPatch,
     Page,
     Rotation,
-    Tenant,
     TenantDraft,
     TenantPatch,
 )
@@ -29,8 +27,8 @@ from headrace.gateway.describing import (
 from headrace.gateway.dialects.native.wire import ErrorBody
 
 Body = type[Struct]
-_TENANTS: Any = Page[Tenant]
-_KEYS: Any = Page[ApiKey]
+_TENANTS: Any = Page[TenantAnswer]
+_KEYS: Any = Page[KeyAnswer]
 _ENTRIES: Any = Page[AuditEntry]
 BODIES: tuple[Body, ...] = (
     *(TenantDraft, TenantPatch, TenantAnswer, KeyDraft, KeyPatch, KeyAnswer, IssuedKeyAnswer, Rotation),

@@ -8,7 +8,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from headrace.accounts.admin import AccountsAdmin
-from headrace.accounts.values import KeyDraft, KeyPatch, Rotation, TenantDraft, TenantPatch
+from headrace.accounts.values import KeyDraft, KeyPatch, Page, Rotation, TenantDraft, TenantPatch
 from headrace.gateway.admin.answers import answer_issued, answer_key, answer_tenant
 from headrace.gateway.admin.reading import BodyOf, read_actor, read_limit, read_number, read_query
 from headrace.gateway.asgi import HttpRequest
@@ -52,7 +52,9 @@ def _make_tenant_routes(admin_of: AdminOf, served: Served) -> list[HTTPRouteHand
     @get("/admin/v1/tenants", opt=ADMINISTRATORS)
     async def list_tenants(request: HttpRequest) -> Response[bytes]:
         query = read_query(request, "after", "limit")
-        return _show(await admin_of(request).list_tenants(after=query.get("after"), limit=read_limit(query)))
+        page = await admin_of(request).list_tenants(after=query.get("after"), limit=read_limit(query))
+        known = served()
+        return _show(Page(data=tuple(answer_tenant(tenant, known) for tenant in page.data), next=page.next))
 
     @get("/admin/v1/tenants/{tenant:str}", opt=ADMINISTRATORS)
     async def show_tenant(request: HttpRequest, tenant: FromPath[str]) -> Response[bytes]:
@@ -84,7 +86,8 @@ def _make_key_routes(admin_of: AdminOf, served: Served) -> list[HTTPRouteHandler
         page = await admin_of(request).list_keys(
             tenant=query.get("tenant"), after=query.get("after"), limit=read_limit(query)
         )
-        return _show(page)
+        known = served()
+        return _show(Page(data=tuple(answer_key(key, known) for key in page.data), next=page.next))
 
     @get("/admin/v1/keys/{key:str}", opt=ADMINISTRATORS)
     async def show_key(request: HttpRequest, key: FromPath[str]) -> Response[bytes]:

@@ -25,6 +25,7 @@ from headrace.accounts.values import (
     TenantDraft,
     TenantPatch,
 )
+from headrace.apps.cli.accounts import showing
 from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.run import read_all
 from headrace.apps.cli.accounts.typed import (
@@ -59,8 +60,8 @@ async def list_tenants(admin: AccountsAdmin) -> Sequence[Tenant]:
 
 
 def show_tenant(tenant: str) -> Doing[Tenant]:
-    """Return what shows a tenant."""
-    return lambda admin: admin.find_tenant(tenant)
+    """Return what shows a tenant, and what is left of its limits."""
+    return lambda admin: showing.find_tenant(admin, tenant)
 
 
 def update_tenant(tenant: str, name: str | None, rights: GivenRights, limits: GivenLimits) -> Doing[Tenant]:
@@ -118,8 +119,8 @@ def list_keys(tenant: str | None) -> Doing[Sequence[ApiKey]]:
 
 
 def show_key(key: str) -> Doing[ApiKey]:
-    """Return what shows a key."""
-    return lambda admin: admin.find_key(key)
+    """Return what shows a key, and what is left of its limits."""
+    return lambda admin: showing.find_key(admin, key)
 
 
 def update_key(

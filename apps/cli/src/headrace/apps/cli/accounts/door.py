@@ -2,7 +2,7 @@
 
 import asyncio
 import getpass
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
@@ -17,7 +17,8 @@ from headrace.schema.settings import Settings
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
 
-Work = Callable[[AccountsAdmin], Awaitable[None]]
+# What to do with the accounts, and the served names by the settings where no gateway is asked for them.
+Work = Callable[[AccountsAdmin, Collection[str] | None], Awaitable[None]]
 
 
 def go_in(door: Door, environ: Mapping[str, str], work: Work) -> None:
@@ -48,6 +49,7 @@ def _go_inside(settings: Settings, work: Work) -> None:
     # Imported here: the other way needs no database.
     from headrace.accounts.database import Database
     from headrace.accounts.store import StoreAdmin
+    from headrace.apps.cli.served import list_names
     from headrace.apps.gateway.accounts_database import open_database
 
     address, pepper = open_database(settings)
@@ -55,7 +57,7 @@ def _go_inside(settings: Settings, work: Work) -> None:
     async def run() -> None:
         database = Database(address)
         try:
-            await work(StoreAdmin(database, pepper, actor=f"cli:{find_user()}"))
+            await work(StoreAdmin(database, pepper, actor=f"cli:{find_user()}"), list_names(settings))
         finally:
             await database.close()
 
@@ -64,7 +66,7 @@ def _go_inside(settings: Settings, work: Work) -> None:
 
 async def _work_outside(url: str, key: str | None, work: Work) -> None:
     async with _open_client(url, key) as client:
-        await work(AdminClient(client))
+        await work(AdminClient(client), None)
 
 
 @asynccontextmanager

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from headrace.apps.cli.options import ConfigOption
+from headrace.apps.cli.options import ConfigOption, UrlOption
 
 ExpiresOption = Annotated[
     str | None, typer.Option(metavar="WHEN", help="When it ends: 30d, 12h, 2027-01-31, an ISO instant, or none")
@@ -22,10 +22,7 @@ class Door:
         config: the settings file.
     """
 
-    url: Annotated[
-        str | None,
-        typer.Option("--url", help="Where a gateway is [default: http://127.0.0.1:8000]", show_default=False),
-    ] = None
+    url: UrlOption = None
     database: Annotated[
         bool, typer.Option("--database", help="Go to the database of the settings, not through a gateway")
     ] = False
