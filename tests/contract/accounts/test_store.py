@@ -250,3 +250,21 @@ async def test_changes_at_the_same_time_happen_one_after_the_other(admin: StoreA
     await asyncio.gather(*(admin.change_key(key_id, KeyPatch(limits=patch)) for patch in patches))
     expected = KeyLimits(requests_per_minute=7, tokens_per_day=8, tokens_per_month=9)
     assert (await admin.find_key(key_id)).limits == expected
+
+
+@pytest.mark.parametrize("text", ["\0", "key_\0", "ten_\0", "hr_\0", "x" * 5000])
+async def test_whatever_is_named_is_only_unknown(admin: StoreAdmin, text: str) -> None:
+    await make_key(admin)
+    for asking in (
+        admin.find_tenant(text),
+        admin.find_key(text),
+        admin.list_audit(tenant=text),
+        admin.list_keys(tenant=text),
+        admin.revoke_key(text),
+        admin.create_key(KeyDraft(tenant=text, name="app")),
+    ):
+        with pytest.raises(HeadraceError) as caught:
+            await asking
+        assert caught.value.code in (ErrorCode.NOT_FOUND, ErrorCode.INVALID_REQUEST)
+    for listing in (admin.list_tenants(after=text), admin.list_keys(after=text)):
+        assert len((await listing).data) <= 1

@@ -1,5 +1,8 @@
 """The usage ledger in both databases: rows once, sums by the database, budgets from it."""
 
+import base64
+
+import msgspec
 import pytest
 from dirty_equals import IsPartialDict
 from msgspec import structs
@@ -189,7 +192,26 @@ async def test_pages_follow_each_other(database: Database) -> None:
     assert seen == [(START + day * DAY, f"m{number}") for day in range(3) for number in range(5)]
 
 
-@pytest.mark.parametrize("after", ["nonsense", "WzFd", "", "éé"])
+def to_cursor(*values: str | int) -> str:
+    return base64.urlsafe_b64encode(msgspec.json.encode(values)).decode().rstrip("=")
+
+
+@pytest.mark.parametrize("text", ["\0", "m\0", "key_\0", "\U0001f600", "x" * 5000])
+async def test_whatever_is_asked_about_is_only_unknown(database: Database, text: str) -> None:
+    for asked in ({"tenant": text}, {"key": text}, {"model": text, "served": frozenset[str]()}):
+        with pytest.raises(HeadraceError) as caught:
+            await read(database, **asked)
+        assert caught.value.code in (ErrorCode.NOT_FOUND, ErrorCode.MODEL_NOT_FOUND, ErrorCode.INVALID_REQUEST)
+
+
+@pytest.mark.parametrize("after", [to_cursor(2**63), to_cursor(2**64 - 1), to_cursor(-(2**63))])
+async def test_a_page_of_a_day_that_never_is(database: Database, after: str) -> None:
+    with pytest.raises(HeadraceError) as caught:
+        await read(database, "day", after=after)
+    assert caught.value.param == "page"
+
+
+@pytest.mark.parametrize("after", ["nonsense", "WzFd", "", "éé", to_cursor("a\0")])
 async def test_a_page_that_is_none_of_ours(database: Database, after: str) -> None:
     with pytest.raises(HeadraceError) as caught:
         await read(database, "model", after=after)
