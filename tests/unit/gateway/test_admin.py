@@ -117,6 +117,9 @@ async def test_what_is_shown_once_is_kept_by_nobody_on_the_way(client: httpx.Asy
         ("PATCH", "/tenants/taken", {"rights": {"retain": True}}, 400, "rights.retain"),
         ("GET", "/tenants?limit=0", None, 400, "limit"),
         ("GET", "/tenants?page=2", None, 400, "page"),
+        ("GET", "/tenants?after=%00", None, 400, "after"),
+        ("GET", "/keys?tenant=a%00", None, 400, "tenant"),
+        ("GET", "/keys/%00", None, 404, "key"),
         ("GET", "/audit?before=x", None, 400, "before"),
     ],
 )

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.accounts.ledger.table import usage
-from headrace.accounts.store.finding import find_key, find_tenant_id, list_known, quoted
+from headrace.accounts.store.finding import NUL, find_key, find_tenant_id, list_known, quoted
 from headrace.schema.errors import ErrorCode, HeadraceError
 
 
@@ -23,7 +23,7 @@ async def choose_tenant(connection: AsyncConnection, reference: str) -> str:
     try:
         return await find_tenant_id(connection, reference)
     except HeadraceError:
-        if await _has_rows(connection, usage.c.tenant_id == reference):
+        if await _is_in(connection, usage.c.tenant_id, reference):
             return reference
         raise
 
@@ -42,9 +42,7 @@ async def choose_key(connection: AsyncConnection, reference: str, *, tenant_id: 
     try:
         row = await find_key(connection, reference, tenant_id=tenant_id)
     except HeadraceError as error:
-        if error.code == ErrorCode.NOT_FOUND and await _has_rows(
-            connection, usage.c.key_id == reference, *_of(tenant_id)
-        ):
+        if error.code == ErrorCode.NOT_FOUND and await _is_in(connection, usage.c.key_id, reference, tenant_id):
             return reference
         raise
     return row.id
@@ -64,15 +62,18 @@ async def check_model(
     Raises:
         HeadraceError: `model_not_found`.
     """
-    if model not in served and not await _has_rows(connection, usage.c.model == model, *_of(tenant_id)):
+    if model not in served and not await _is_in(connection, usage.c.model, model, tenant_id):
         message = f"no model is called {quoted(model)}; {list_known(sorted(served))}"
         raise HeadraceError(ErrorCode.MODEL_NOT_FOUND, message, param="model")
 
 
-def _of(tenant_id: str | None) -> tuple[ColumnElement[bool], ...]:
-    return () if tenant_id is None else (usage.c.tenant_id == tenant_id,)
-
-
-async def _has_rows(connection: AsyncConnection, *conditions: ColumnElement[bool]) -> bool:
-    statement = select(usage.c.request_id).where(*conditions).limit(1)
+async def _is_in(
+    connection: AsyncConnection, column: ColumnElement[str], value: str, tenant_id: str | None = None
+) -> bool:
+    """Tell whether some row has a value, of one tenant or of all."""
+    if NUL in value:
+        return False
+    statement = select(usage.c.request_id).where(column == value).limit(1)
+    if tenant_id is not None:
+        statement = statement.where(usage.c.tenant_id == tenant_id)
     return (await connection.execute(statement)).first() is not None

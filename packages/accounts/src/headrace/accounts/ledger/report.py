@@ -13,6 +13,7 @@ from headrace.accounts.database import Database
 from headrace.accounts.ledger.choosing import check_model, choose_key, choose_tenant
 from headrace.accounts.ledger.table import usage
 from headrace.accounts.quota.periods import DAY_SECONDS
+from headrace.accounts.store.finding import NUL
 from headrace.accounts.store.naming import read_key_names, read_tenant_names
 from headrace.schema.errors import ErrorCode, HeadraceError
 
@@ -21,6 +22,7 @@ DIMENSIONS: tuple[Dimension, ...] = get_args(Dimension)
 MAX_ROWS = 1000
 
 _DAY_MS = DAY_SECONDS * 1000
+_LAST_DAY = 2**31
 # Written out: a parameter would make PostgreSQL take what is shown and what is grouped by for two expressions.
 _COLUMNS: dict[Dimension, ColumnElement[Any]] = {
     "day": literal_column(f"started_at / {_DAY_MS}", BigInteger),
@@ -223,6 +225,12 @@ def _decode_cursor(cursor: str, dimensions: Sequence[Dimension]) -> list[str | i
         values = msgspec.json.decode(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)), type=list[str | int])
     except (ValueError, msgspec.DecodeError):
         values = []
-    if not dimensions or [type(each) for each in values] != [int if each == "day" else str for each in dimensions]:
+    kinds = [int if each == "day" else str for each in dimensions]
+    if not dimensions or [type(each) for each in values] != kinds or not all(map(_can_be_in, values)):
         raise HeadraceError(ErrorCode.INVALID_REQUEST, "the page is none of this report", param="page")
     return values
+
+
+def _can_be_in(value: str | int) -> bool:
+    """Tell whether a database takes a value at all: a client may have made it up."""
+    return NUL not in value if isinstance(value, str) else 0 <= value <= _LAST_DAY

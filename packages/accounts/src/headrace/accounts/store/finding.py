@@ -14,6 +14,8 @@ from headrace.schema.errors import ErrorCode, HeadraceError
 
 SHOWN_NAMES = 20
 SHOWN_LENGTH = 64
+NUL = "\0"
+"""PostgreSQL takes it in no text, and says so as it says that it is in trouble: it is never asked about one."""
 
 
 async def find_tenant(connection: AsyncConnection, reference: str) -> AnyRow:
@@ -24,7 +26,7 @@ async def find_tenant(connection: AsyncConnection, reference: str) -> AnyRow:
     """
     # A name never looks like an id.
     statement = select(tenants).where((tenants.c.id == reference) | (tenants.c.name == reference))
-    row = (await connection.execute(statement)).one_or_none()
+    row = None if NUL in reference else (await connection.execute(statement)).one_or_none()
     if row is None:
         raise await _unknown_tenant(connection, reference)
     return row
@@ -36,6 +38,8 @@ async def find_tenant_id(connection: AsyncConnection, reference: str) -> str:
     Raises:
         HeadraceError: `not_found`: there never was one.
     """
+    if NUL in reference:
+        raise await _unknown_tenant(connection, reference)
     statement = select(tenants.c.id).where((tenants.c.id == reference) | (tenants.c.name == reference))
     found = (await connection.execute(statement)).scalar_one_or_none()
     if found is not None:
@@ -59,6 +63,8 @@ async def find_key(connection: AsyncConnection, reference: str, *, tenant_id: st
         HeadraceError: `not_found`, or `conflict`: several have this name; with those that there are.
     """
     sought = to_reference(reference)
+    if NUL in sought:
+        raise await _unknown_key(connection, reference, tenant_id)
     by_prefix = select(key_secrets.c.key_id).where(key_secrets.c.prefix == sought)
     by_id = select_keys(tenant_id).where((api_keys.c.id == sought) | api_keys.c.id.in_(by_prefix))
     row = (await connection.execute(by_id)).one_or_none()
@@ -72,9 +78,7 @@ async def find_key(connection: AsyncConnection, reference: str, *, tenant_id: st
         shown = ", ".join(await _show_keys(connection, rows))
         message = f"several keys are called {quoted(reference)}: {shown}; name one by its prefix"
         raise HeadraceError(ErrorCode.CONFLICT, message, param="key")
-    rows = (await connection.execute(select_keys(tenant_id).limit(SHOWN_NAMES + 1))).all()
-    message = f"no key is called {quoted(reference)}; {list_known(await _show_keys(connection, rows))}"
-    raise HeadraceError(ErrorCode.NOT_FOUND, message, param="key")
+    raise await _unknown_key(connection, reference, tenant_id)
 
 
 def select_keys(tenant_id: str | None) -> Select[*tuple[Any, ...]]:
@@ -106,6 +110,12 @@ async def _unknown_tenant(connection: AsyncConnection, reference: str) -> Headra
     names = (await connection.execute(statement)).scalars().all()
     message = f"no tenant is called {quoted(reference)}; {list_known(names)}"
     return HeadraceError(ErrorCode.NOT_FOUND, message, param="tenant")
+
+
+async def _unknown_key(connection: AsyncConnection, reference: str, tenant_id: str | None) -> HeadraceError:
+    rows = (await connection.execute(select_keys(tenant_id).limit(SHOWN_NAMES + 1))).all()
+    message = f"no key is called {quoted(reference)}; {list_known(await _show_keys(connection, rows))}"
+    return HeadraceError(ErrorCode.NOT_FOUND, message, param="key")
 
 
 async def _show_keys(connection: AsyncConnection, rows: Sequence[AnyRow]) -> list[str]:
