@@ -5,6 +5,7 @@ Most of the time it is a name that was typed wrongly, and a key that gets 404 fo
 """
 
 from collections.abc import Collection
+from typing import Any
 
 from msgspec import Struct, structs
 
@@ -50,7 +51,8 @@ def answer_tenant(tenant: Tenant, served: Collection[str]) -> TenantAnswer:
         tenant: as it is stored.
         served: the served names of now.
     """
-    return TenantAnswer(**structs.asdict(tenant) | {"unknown_models": find_unknown(tenant.rights, served)})
+    fields: dict[str, Any] = structs.asdict(tenant)
+    return TenantAnswer(**fields | {"unknown_models": find_unknown(tenant.rights, served)})
 
 
 def answer_key(key: ApiKey, served: Collection[str]) -> KeyAnswer:
@@ -60,7 +62,8 @@ def answer_key(key: ApiKey, served: Collection[str]) -> KeyAnswer:
         key: as it is stored.
         served: the served names of now.
     """
-    return KeyAnswer(**structs.asdict(key) | {"unknown_models": find_unknown(key.rights, served)})
+    fields: dict[str, Any] = structs.asdict(key)
+    return KeyAnswer(**fields | {"unknown_models": find_unknown(key.rights, served)})
 
 
 def answer_issued(issued: IssuedKey, served: Collection[str]) -> IssuedKeyAnswer:
