@@ -52,7 +52,8 @@ def answer_tenant(tenant: Tenant, served: Collection[str]) -> TenantAnswer:
         served: the served names of now.
     """
     fields: dict[str, Any] = structs.asdict(tenant)
-    return TenantAnswer(**fields | {"unknown_models": find_unknown(tenant.rights, served)})
+    fields["unknown_models"] = find_unknown(tenant.rights, served)
+    return TenantAnswer(**fields)
 
 
 def answer_key(key: ApiKey, served: Collection[str]) -> KeyAnswer:
@@ -63,7 +64,8 @@ def answer_key(key: ApiKey, served: Collection[str]) -> KeyAnswer:
         served: the served names of now.
     """
     fields: dict[str, Any] = structs.asdict(key)
-    return KeyAnswer(**fields | {"unknown_models": find_unknown(key.rights, served)})
+    fields["unknown_models"] = find_unknown(key.rights, served)
+    return KeyAnswer(**fields)
 
 
 def answer_issued(issued: IssuedKey, served: Collection[str]) -> IssuedKeyAnswer:
