@@ -17,6 +17,7 @@ from headrace.accounts.quota.base import (
     Amount,
     Counter,
     LimitKind,
+    Peeked,
     QuotaStore,
     QuotaUnavailableError,
     Reservation,
@@ -117,6 +118,10 @@ class FlakyQuotaStore:
     async def look(self, tenant_id: str, subject: str) -> Standing:
         await self._ask()
         return await self.inner.look(tenant_id, subject)
+
+    async def peek(self, tenant_id: str, subject: str) -> Peeked:
+        await self._ask()
+        return await self.inner.peek(tenant_id, subject)
 
     async def close(self) -> None:
         await self.inner.close()

@@ -8,10 +8,9 @@ from msgspec import UNSET
 from headrace.accounts.limits import KeyLimits
 from headrace.accounts.values import KeySecret, LimitsPatch, Rights, RightsPatch, TenantDraft
 from headrace.apps.cli.accounts.doing import checked
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.tables import show_limits, show_rights, show_state
 from headrace.apps.cli.accounts.typed import (
-    GivenLimits,
-    GivenRights,
     read_cost,
     read_instant,
     read_limit,

@@ -27,6 +27,7 @@ from headrace.accounts.quota.fallback import FallbackQuotaStore
 from headrace.accounts.quota.memory import MemoryQuotaStore
 from headrace.accounts.quota.quota import Quota
 from headrace.accounts.quota.redis import RedisQuotaStore
+from headrace.accounts.quota.remaining import LimitsReport, QuotaLimitsReport
 from headrace.scheduler.base import GenerationSource
 from headrace.schema.settings import Settings, SettingsError
 from headrace.transport.last_words import LastWords
@@ -49,6 +50,7 @@ class Metering:
         settling: ends generations.
         prices: may be replaced while it runs.
         words: what workers have left of generations whose gateway is gone.
+        limits: knows what is left of limits.
     """
 
     source: MeteredSource
@@ -57,6 +59,7 @@ class Metering:
     settling: Settling
     prices: PriceTable
     words: LastWords | None
+    limits: LimitsReport
 
     async def start(self) -> None:
         """Begin to renew and to write, and take over what dead gateways have left.
@@ -118,9 +121,10 @@ def build_metering(
 
     recovery = WordRecovery(settle, words, patience=_patience(settings))
     ledger = UsageLedger(journal, store, recovery=recovery, observers=[observer])
+    counters, baseline = _open_store(settings, observer), LedgerBaseline(store, ledger)
     quota = Quota(
-        _open_store(settings, observer),
-        baseline=LedgerBaseline(store, ledger),
+        counters,
+        baseline=baseline,
         owner=owner,
         lease_seconds=metering.lease_seconds,
         observers=[observer],
@@ -135,7 +139,15 @@ def build_metering(
         assumed_output_tokens=metering.assumed_output_tokens,
         record_anonymous=metering.record_anonymous,
     )
-    return Metering(source=source, quota=quota, ledger=ledger, settling=settling, prices=prices, words=words)
+    return Metering(
+        source=source,
+        quota=quota,
+        ledger=ledger,
+        settling=settling,
+        prices=prices,
+        words=words,
+        limits=QuotaLimitsReport(counters, baseline=baseline, limits=limits),
+    )
 
 
 def find_journal_folder(settings: Settings) -> Path:

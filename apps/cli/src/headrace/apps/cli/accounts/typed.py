@@ -4,9 +4,10 @@ import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from headrace.accounts.values import LimitsPatch, RightsPatch
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 
 NONE = "none"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -14,26 +15,6 @@ _DURATION = re.compile(r"(?P<count>\d{1,6})(?P<unit>[smhdw])")
 _NUMBER = re.compile(r"(?P<digits>\d{1,15}(?:\.\d{1,6})?)(?P<unit>[kKmM]?)")
 _FACTORS = {"": 1, "k": 1000, "m": 1_000_000}
 MICROS = 1_000_000
-
-
-class GivenRights(Struct, frozen=True, kw_only=True):
-    """The rights on a command line; None is not given."""
-
-    models: str | None = None
-    max_priority: int | None = None
-    local_only: bool | None = None
-    retains: bool | None = None
-
-
-class GivenLimits(Struct, frozen=True, kw_only=True):
-    """The limits on a command line, as they were typed; None is not given."""
-
-    rpm: str | None = None
-    tpm: str | None = None
-    concurrent: str | None = None
-    tokens_per_day: str | None = None
-    tokens_per_month: str | None = None
-    cost_per_month: str | None = None
 
 
 def read_seconds(text: str) -> float:
