@@ -25,6 +25,7 @@ class RetainedReader:
         generation: what is read, if it runs in this process.
         record: what is known of it, if it does not.
         rate_limits: where its caller stands.
+        stored: how many events its store had when it was found, which may be ahead of the log.
     """
 
     def __init__(
@@ -36,6 +37,7 @@ class RetainedReader:
         generation: Generation | None = None,
         record: GenerationRecord = UNKNOWN_RECORD,
         rate_limits: RateLimits | None = None,
+        stored: int = 0,
     ) -> None:
         self._log = log
         self._output = output
@@ -43,6 +45,7 @@ class RetainedReader:
         self._generation = generation
         self._record = record
         self._rate_limits = rate_limits
+        self._stored = stored
         self._position = 0
 
     @property
@@ -87,6 +90,11 @@ class RetainedReader:
     def count(self) -> int:
         """How many events of the stream there are by now."""
         return self._log.shown
+
+    @property
+    def told(self) -> int:
+        """How many events anybody can have been told by now."""
+        return max(self._log.shown, self._stored)
 
     def so_far(self) -> Sequence[Event]:
         """Return what there is by now, from the start."""
