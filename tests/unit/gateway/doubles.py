@@ -10,7 +10,7 @@ from litestar import Litestar
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
 from headrace.gateway.retained.generations import RetainedGenerations
-from headrace.scheduler.base import Adoption, GenerationRecord, Submission
+from headrace.scheduler.base import Adoption, GenerationRecord, GenerationSource, Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import (
@@ -138,7 +138,7 @@ class ScriptedSource(Recorder):
 
 
 def make_app(
-    source: ScriptedSource,
+    source: GenerationSource,
     *,
     settings: GatewaySettings | None = None,
     checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,

@@ -9,6 +9,7 @@ from msgspec import structs
 from headrace.gateway.routing.breaker import BreakerRules, BreakerState
 from headrace.providers.base import Fault
 from headrace.scheduler.base import Adoption, GenerationRecord
+from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     Event,
@@ -23,6 +24,8 @@ from headrace.schema.events import (
 )
 from headrace.schema.request import EmbeddingParams
 from headrace.schema.settings import RouteSettings, SchedulerSettings
+from headrace.transport.base import QueueDepth
+from tests.support.transports import RecordingSchedulerTransport
 from tests.unit.gateway.doubles import HELLO, ScriptedSource
 from tests.unit.gateway.doubles import USAGE as OWN_USAGE
 from tests.unit.routing.doubles import (
@@ -272,6 +275,19 @@ async def test_a_run_is_cancelled_by_its_id() -> None:
         assert rig.source.cancel(generation.request_id)
         assert _failure(await read(generation)).code == ErrorCode.CANCELLED
         assert not rig.source.cancel(generation.request_id)
+
+
+async def test_at_the_deadline_our_own_scheduler_says_why_nobody_answered() -> None:
+    transport = RecordingSchedulerTransport()
+    transport.depth = QueueDepth(1, 0)
+    own = Scheduler(transport, models={"own": "own"}, settings=SchedulerSettings())
+    await own.start()
+    route = RouteSettings(targets=(to("a/x"),), fallbacks=(to("own"),), retries=0)
+    async with routing(make_settings({"r": route}), own, PlayedProvider("a", ill())) as rig:
+        events, _ = await rig.ask("r", seconds=0.1)
+    await own.close()
+    assert _failure(events).code == "deadline_exceeded"
+    assert "no worker has taken work for 'own'" in _failure(events).message
 
 
 async def test_the_deadline_ends_a_silent_provider_and_says_nothing_of_its_health() -> None:
