@@ -1,7 +1,6 @@
 """`headrace`: the command line. Every command is imported when it is called, so that `--help` is instant."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -33,20 +32,16 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(queue)
 
 
-class EngineKind(StrEnum):
-    """What runs a model."""
-
-    VLLM = "vllm"
-    SCRIPTED = "scripted"
-
-
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", metavar="FILE", help="Settings file [default: $HEADRACE_CONFIG, or headrace.toml]"),
 ]
 EngineOption = Annotated[
-    EngineKind | None,
-    typer.Option(help="What runs the model: vLLM, or a scripted engine that needs no weights [default: vllm]"),
+    str | None,
+    typer.Option(
+        metavar="[vllm|scripted]",
+        help="What runs the model: vLLM, or a scripted engine that needs no weights [default: vllm]",
+    ),
 ]
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Served name of the model to run [default: smollm2-135m-instruct]")
