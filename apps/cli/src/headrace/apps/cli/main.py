@@ -129,21 +129,26 @@ def chat(
 
 
 @app.command(
-    short_help="Check this machine and the settings.", epilog="Exit status: 0 when nothing failed, 1 otherwise."
+    short_help="Check this machine and the settings.",
+    epilog="Exit status: 0 when nothing failed, 1 otherwise; 2 for options that do not go together.",
 )
 def doctor(
     *,
+    port: Annotated[int | None, typer.Option(help="Port of the gateway [default: that of the settings]")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where a gateway is, to look at that one [default: the address of the settings]")
+    ] = None,
     config: ConfigOption = None,
     json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON")] = False,
 ) -> None:
     """Check this machine and the settings, and say what to type where something is missing."""
-    from headrace.apps.cli.doctor import run_doctor
+    from headrace.apps.cli.doctor import DoctorOptions, run_doctor
     from headrace.process.logs import set_up_log
     from headrace.schema.settings import LogSettings
 
     # What libraries say of a connection that fails is said in a finding.
     set_up_log(LogSettings(level="error"))
-    raise typer.Exit(run_doctor(config=config, as_json=json))
+    raise typer.Exit(run_doctor(DoctorOptions(config=config, port=port, url=url, as_json=json)))
 
 
 @app.command(
