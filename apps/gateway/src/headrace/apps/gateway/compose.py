@@ -92,7 +92,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
     metering = _build_metering(settings, routed, catalogue, accounts, registry)
     source = routed if metering is None else metering.source
     metrics = GatewayMetrics(registry)
-    retained = _retain(settings, source, scheduler, metrics)
+    retained = _retain(settings, source, scheduler, routed, metrics)
     parts = GatewayParts(
         source=source,
         models=settings.models,
@@ -167,7 +167,7 @@ def _build_metering(
 
 
 def _retain(
-    settings: Settings, source: GenerationSource, scheduler: Scheduler, metrics: GatewayMetrics
+    settings: Settings, source: GenerationSource, scheduler: Scheduler, routed: RoutedSource, metrics: GatewayMetrics
 ) -> RetainedGenerations | None:
     store = open_retention(settings)
     if store is None:
@@ -178,6 +178,6 @@ def _retain(
         settings=settings.retention,
         default_timeout_seconds=settings.scheduler.request_timeout_seconds,
         observers=(metrics, Journal()),
-        let_go=scheduler.let_go,
+        let_go=lambda request_ids: scheduler.let_go([routed.task_id_of(name) for name in request_ids]),
         drop=scheduler.drop,
     )
