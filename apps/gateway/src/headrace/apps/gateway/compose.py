@@ -12,7 +12,7 @@ from litestar import Litestar
 from prometheus_client import CollectorRegistry
 
 from headrace.apps.gateway.accounts import Accounts
-from headrace.apps.gateway.connections import connect_redis, open_large, open_retention
+from headrace.apps.gateway.connections import connect_redis, open_large, open_records, open_retention
 from headrace.apps.gateway.live import LiveSettings
 from headrace.apps.gateway.metering import Metering, build_metering
 from headrace.apps.gateway.server import guard_hosts
@@ -38,7 +38,7 @@ from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.levels import levels_of
 from headrace.schema.settings import Settings, served_names
 from headrace.transport.base import SchedulerTransport
-from headrace.transport.redis import RedisProbe
+from headrace.transport.redis import RedisProbe, RedisRecords
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +57,7 @@ class Gateway:
     accounts: Accounts | None
     metering: Metering | None
     retained: RetainedGenerations | None
+    records: RedisRecords | None
 
 
 def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: Accounts | None = None) -> Gateway:
@@ -93,6 +94,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
     source = routed if metering is None else metering.source
     metrics = GatewayMetrics(registry)
     retained = _retain(settings, source, scheduler, routed, metrics)
+    records = open_records(settings)
     parts = GatewayParts(
         source=source,
         models=settings.models,
@@ -108,6 +110,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         metrics=metrics,
         draining=draining,
         retained=retained,
+        records=records,
     )
     return Gateway(
         settings=settings,
@@ -129,6 +132,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         accounts=accounts,
         metering=metering,
         retained=retained,
+        records=records,
     )
 
 

@@ -11,8 +11,10 @@ from headrace.schema.settings import Settings, SettingsError
 from headrace.transport.base import SchedulerTransport
 from headrace.transport.objects import open_payloads
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport
-from headrace.transport.redis import RedisProbe, RedisRelay, RedisRetentionStore
+from headrace.transport.redis import RedisProbe, RedisRecords, RedisRelay, RedisRetentionStore
 from headrace.transport.retention import MemoryRetention, MemoryRetentionStore, RetentionLimits, RetentionStore
+
+RESPONSES = "headrace:response:"
 
 
 def connect_broker(settings: Settings) -> SchedulerTransport:
@@ -67,6 +69,20 @@ def open_large(settings: Settings) -> LargeRequests | None:
     except ValueError as error:
         raise SettingsError([str(error)]) from None
     return None if payloads is None else LargeRequests(payloads, settings.objects)
+
+
+def open_records(settings: Settings) -> RedisRecords | None:
+    """Return where responses are kept that all gateways find; None where each keeps its own.
+
+    Raises:
+        SettingsError: the URL of Redis can't be used.
+    """
+    if not settings.redis.url:
+        return None
+    try:
+        return RedisRecords(settings.redis, prefix=RESPONSES)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
 
 
 def connect_redis(settings: Settings) -> RedisProbe | None:

@@ -71,7 +71,8 @@ async def _close(gateway: Gateway) -> None:
     await gateway.scheduler.close()
     if gateway.metering is not None:
         await gateway.metering.close()
-    if gateway.redis is not None:
-        await gateway.redis.close()
+    for redis in (gateway.records, gateway.redis):
+        if redis is not None:
+            await redis.close()
     if gateway.accounts is not None:
         await gateway.accounts.close()

@@ -21,12 +21,14 @@ from headrace.gateway.dialects.openai.responses.objects import DeletedResponse
 from headrace.gateway.dialects.openai.responses.parse import BodyReader, to_request
 from headrace.gateway.dialects.openai.responses.refusals import unsupported_value
 from headrace.gateway.dialects.openai.responses.render import ResponseRendering
+from headrace.gateway.dialects.openai.responses.shared import SharedResponseStore
 from headrace.gateway.dialects.openai.responses.shelf import Shelf
-from headrace.gateway.dialects.openai.responses.store import MemoryResponseStore, StoredResponse
+from headrace.gateway.dialects.openai.responses.store import MemoryResponseStore, ResponseStore, StoredResponse
 from headrace.gateway.dialects.openai.responses.wire import ResponseBody
 from headrace.gateway.dialects.openai.tiers import to_lane
 from headrace.scheduler.base import Submission
 from headrace.schema.settings import GatewaySettings
+from headrace.transport.records import Records
 
 _MEDIA_TYPE = "application/json"
 
@@ -36,14 +38,15 @@ class ResponsesDesk:
 
     Args:
         desk: where generations are handed in.
+        store: where responses are kept.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Desk, store: ResponseStore) -> None:
         self._desk = desk
         self._dialect = ResponsesDialect()
         self._reader = BodyReader()
         self._runs = BackgroundRuns(desk.detached)
-        self.shelf = Shelf(make_store(desk.settings), self._runs)
+        self.shelf = Shelf(store, self._runs)
 
     async def create(self, http: HttpRequest) -> ASGIResponse:
         """Return the answer to a call, which begins when it is sent; a background call has begun by then.
@@ -91,8 +94,12 @@ class ResponsesDesk:
         return KeptAnswer(call, source, rendering=rendering, keeper=keeper)
 
 
-def make_store(settings: GatewaySettings) -> MemoryResponseStore:
-    """Return the store that the settings ask for."""
+def make_store(settings: GatewaySettings, records: Records | None) -> ResponseStore:
+    """Return the store that the settings ask for: what all gateways share, where they share something."""
+    if records is not None:
+        return SharedResponseStore(
+            records, max_bytes=settings.response_store_bytes, max_seconds=settings.response_store_seconds
+        )
     return MemoryResponseStore(
         max_bytes=settings.response_store_bytes,
         max_count=settings.response_store_count,
@@ -104,9 +111,14 @@ def _items_of(body: ResponseBody) -> tuple[InputItem, ...]:
     return (MessageItem(role="user", content=body.input),) if isinstance(body.input, str) else body.input
 
 
-def make_responses_routes(desk: Desk) -> list[HTTPRouteHandler]:
-    """Return the route handlers, bound to a desk."""
-    responses = ResponsesDesk(desk)
+def make_responses_routes(desk: Desk, records: Records | None = None) -> list[HTTPRouteHandler]:
+    """Return the route handlers, bound to a desk.
+
+    Args:
+        desk: where generations are handed in.
+        records: what all gateways share; without it responses are kept in this process.
+    """
+    responses = ResponsesDesk(desk, make_store(desk.settings, records))
     shelf = responses.shelf
 
     @post("/v1/responses", status_code=200)

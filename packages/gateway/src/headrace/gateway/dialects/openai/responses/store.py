@@ -35,10 +35,17 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
 
 
 class ResponseStore(Protocol):
-    """Keeps responses for a while; it is bounded, and may forget any of them before their time."""
+    """Keeps responses for a while; it is bounded, and may forget any of them before their time.
+
+    One that others share raises HeadraceError, `broker_unavailable`, where it can't be reached.
+    """
 
     async def put(self, record: StoredResponse) -> None:
         """Keep a response, in place of an older one of its id; what is too large to be kept is forgotten at once."""
+        ...
+
+    async def replace(self, record: StoredResponse) -> None:
+        """Keep a response in place of an older one of its id, if that is still there: what was deleted stays so."""
         ...
 
     async def get(self, response_id: str) -> StoredResponse | None:
@@ -85,6 +92,11 @@ class MemoryResponseStore:
         self._forget_expired()
         while self._bytes > self._max_bytes or len(self._records) > self._max_count:
             self._forget(next(iter(self._records)))
+
+    async def replace(self, record: StoredResponse) -> None:
+        """Keep a response in place of what it was before; see `ResponseStore`."""
+        if await self.get(record.id) is not None:
+            await self.put(record)
 
     async def get(self, response_id: str) -> StoredResponse | None:
         """Return a response; see `ResponseStore`."""
