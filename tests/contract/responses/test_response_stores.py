@@ -1,4 +1,4 @@
-"""The contract of a store of responses, which memory and Redis pass alike."""
+"""The contract of a store of responses, which memory, shared records and Redis pass alike."""
 
 from collections.abc import AsyncIterator
 
@@ -9,16 +9,20 @@ from headrace.gateway.dialects.openai.responses.shared import SharedResponseStor
 from headrace.gateway.dialects.openai.responses.store import MemoryResponseStore, ResponseStore, StoredResponse
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.settings import RedisSettings
+from headrace.transport.records import MemoryRecords
 from headrace.transport.redis import RedisRecords
 from tests.support.values import fresh_name
 
 MAX_BYTES = 10_000
 
 
-@pytest.fixture(params=["memory", pytest.param("redis", marks=pytest.mark.services)])
+@pytest.fixture(params=["memory", "shared", pytest.param("redis", marks=pytest.mark.services)])
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[ResponseStore]:
     if request.param == "memory":
         yield MemoryResponseStore(max_bytes=MAX_BYTES, max_count=100, max_seconds=60.0)
+        return
+    if request.param == "shared":
+        yield SharedResponseStore(MemoryRecords(), max_bytes=MAX_BYTES, max_seconds=60.0)
         return
     node: RedisNode = request.getfixturevalue("redis_node")
     records = RedisRecords(RedisSettings(url=node.url), prefix=fresh_name("test"))

@@ -25,6 +25,7 @@ from headrace.schema.events import (
     Usage,
 )
 from headrace.schema.settings import GatewaySettings, ModelSettings
+from headrace.transport.records import Records
 from tests.support.recorders import Recorder
 
 # A batch of events, something to wait for, or an exception that no source should raise.
@@ -145,6 +146,7 @@ def make_app(
     optional_checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     draining: Draining | None = None,
     retained: RetainedGenerations | None = None,
+    records: Records | None = None,
 ) -> Litestar:
     return create_app(
         GatewayParts(
@@ -157,6 +159,7 @@ def make_app(
             max_timeout_seconds=100.0,
             draining=draining or Draining(),
             retained=retained,
+            records=records,
         )
     )
 

@@ -18,9 +18,7 @@ from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
 from headrace.gateway.headers import (
-    IDEMPOTENCY_HEADER,
     REPLAYED_HEADER,
-    RETAIN_HEADER,
     RETAINED_HEADER,
     make_request_id,
     read_lane,
@@ -141,6 +139,8 @@ class Desk:
         )
         call = Call(order, self._observers)
         wish = read_wish(http.headers, caller)
+        if parsed.retention is not None and (wish is None or not wish.is_asked):
+            wish = parsed.retention
         if wish is not None and (taken := await self._retain(call, wish)) is not None:
             http.scope["state"][REQUEST_ID_STATE] = taken.submission.request_id
             return self._reading_call(order, parsed, taken, wish.place), OpenedSource(taken.reader)
@@ -151,9 +151,8 @@ class Desk:
         if self.retained is None:
             if not wish.is_asked:
                 return None
-            param = RETAIN_HEADER if wish.key is None else IDEMPOTENCY_HEADER
             message = "this gateway retains no generations: that needs redis.url"
-            raise HeadraceError(ErrorCode.UNSUPPORTED_PARAMETER, message, param=param)
+            raise HeadraceError(ErrorCode.UNSUPPORTED_PARAMETER, message, param=wish.param)
         try:
             if wish.key is not None and wish.place is not None:
                 return await self.retained.go_on(call.order.submission, key=wish.key, place=wish.place)
@@ -214,6 +213,16 @@ class Desk:
         if self.retained is None:
             raise unknown_generation()
         return await self.retained.take_up(request_id, caller)
+
+    async def follow(self, call: Call) -> tuple[Call, OpenedSource]:
+        """Return a second reader of what a call reads, which is retained, and the call that it is for.
+
+        Raises:
+            HeadraceError: it can't be found any more.
+        """
+        submission = call.order.submission
+        taken = await self.take_up(submission.request_id, submission.caller)
+        return Call(call.order, (), headers=call.headers), OpenedSource(taken.reader)
 
     async def cancel(self, request_id: str, caller: Caller) -> None:
         """Cancel a generation that runs here, or a retained one wherever it runs.

@@ -100,6 +100,11 @@ class RetainedReader:
         """Return what there is by now, from the start."""
         return [self._show(event) for event in self._log.events[: self._log.shown]]
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the generation has ended, which is more than that nothing more is told here."""
+        return self._log.has_ended
+
     def has_nothing_after(self, count: int) -> bool:
         """Tell whether the generation has ended, and no event comes after the first `count`."""
         return self._log.has_ended and count >= len(self._log.events)
@@ -114,13 +119,13 @@ class RetainedReader:
 class OpenedSource:
     """Hands out one reader, where a call asks for its generation.
 
-    Args:
+    Attributes:
         reader: of the call.
     """
 
     def __init__(self, reader: RetainedReader) -> None:
-        self._reader = reader
+        self.reader = reader
 
     async def submit(self, submission: Submission) -> RetainedReader:  # noqa: ARG002 - it was submitted before
         """Return the reader."""
-        return self._reader
+        return self.reader

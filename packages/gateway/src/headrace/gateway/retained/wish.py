@@ -22,11 +22,13 @@ class RetentionWish(Struct, frozen=True, kw_only=True):
         is_asked: the call says so itself, so it is refused where it can't be had.
         key: its idempotency key, if it has one.
         place: how far its client has come in the stream that was begun with that key.
+        param: what a refusal names: the header or the field that asks for it.
     """
 
     is_asked: bool
     key: str | None = None
     place: NamedPlace | None = None
+    param: str = RETAIN_HEADER
 
 
 def read_wish(headers: Headers, caller: Caller) -> RetentionWish | None:
@@ -48,8 +50,10 @@ def read_wish(headers: Headers, caller: Caller) -> RetentionWish | None:
             f"send that {IDEMPOTENCY_HEADER} too, or ask for GET /v1/generations/{place.request_id}"
         )
         raise RequestRefusedError(message, reason="missing_required_parameter", param=IDEMPOTENCY_HEADER)
-    if key is not None or asked:
-        return RetentionWish(is_asked=True, key=key, place=place)
+    if key is not None:
+        return RetentionWish(is_asked=True, key=key, place=place, param=IDEMPOTENCY_HEADER)
+    if asked:
+        return RetentionWish(is_asked=True)
     return RetentionWish(is_asked=False) if asked is None and caller.retains else None
 
 

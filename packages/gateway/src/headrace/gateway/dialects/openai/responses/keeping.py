@@ -22,6 +22,8 @@ from headrace.gateway.dialects.openai.responses.store import ResponseStore, Stor
 from headrace.gateway.unexpected import report_unexpected
 from headrace.schema.errors import HeadraceError
 
+OPEN_STATUSES = ("queued", "in_progress")
+
 _items_decoder = msgspec.json.Decoder(tuple[ConversationItem, ...])
 _response_decoder = msgspec.json.Decoder(ResponseObject)
 _log = structlog.get_logger("headrace.gateway")
@@ -63,7 +65,17 @@ class Keeper:
             items=self._items,
             tenant_id=self._tenant_id,
             local_only=self._local_only,
+            is_open=response.status in OPEN_STATUSES,
         )
+
+    async def begin(self, response: ResponseObject) -> None:
+        """Keep a response that has begun, unless one of its id is kept: then another call began it."""
+        try:
+            is_known = self._store is not None and await self._store.get(response.id) is not None
+        except HeadraceError:
+            is_known = False
+        if not is_known:
+            await self.keep(response)
 
     async def keep(self, response: ResponseObject | None) -> None:
         """Keep the response. A store that fails must not take the answer with it."""

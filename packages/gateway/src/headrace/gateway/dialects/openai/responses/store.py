@@ -20,6 +20,7 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
         items: the whole conversation that it answers to, JSON, its own input last.
         tenant_id: whose it is; nobody else is told of it.
         local_only: nothing of it leaves for an outside provider, nor does a call that refers to it.
+        is_open: it had not ended; what became of it is in its retained generation.
     """
 
     id: str
@@ -27,6 +28,7 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
     items: bytes
     tenant_id: str = ""
     local_only: bool = False
+    is_open: bool = False
 
     @property
     def size_bytes(self) -> int:
