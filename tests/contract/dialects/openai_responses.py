@@ -43,7 +43,7 @@ class OpenAIResponsesAdapter:
             **({"tools": functions} if "tools" in script.features else {}),
             **({"include": ["message.output_text.logprobs"]} if "logprobs" in script.features else {}),
         }
-        return ResponseRendering(REQUEST_ID, body=self._reader.read(msgspec.json.encode(body)))
+        return ResponseRendering.of(REQUEST_ID, body=self._reader.read(msgspec.json.encode(body)))
 
     def can_stream(self, script: Script) -> bool:
         return True

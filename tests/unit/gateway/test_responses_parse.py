@@ -275,7 +275,6 @@ def part(**fields: Any) -> dict[str, Any]:
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported_parameter"),
         ({"background": True, "store": False}, "background", "invalid_value"),
-        ({"background": True, "stream": True}, "stream", "unsupported_value"),
         ({"stream_options": {}}, "stream_options", "invalid_value"),
         ({"metadata": {str(i): "" for i in range(17)}}, "metadata", "array_above_max_length"),
         ({"metadata": {"a": 1}}, "metadata[...]", "invalid_type"),

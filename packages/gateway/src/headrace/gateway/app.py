@@ -37,6 +37,7 @@ from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.gateway.usage.routes import make_usage_routes
 from headrace.scheduler.base import GenerationSource
 from headrace.schema.settings import GatewaySettings, MeteringSettings, ModelSettings, SchedulerSettings, Secret
+from headrace.transport.records import Records
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +79,7 @@ class GatewayParts:
         metrics: where facts are counted; give it the registry of the process to show other rooms' metrics too.
         draining: begin it when the process wants to end.
         retained: generations that outlive their call, over the same source; None where none can be.
+        records: what all gateways share, for the responses that are kept; None keeps them in this process.
     """
 
     source: GenerationSource
@@ -93,6 +95,7 @@ class GatewayParts:
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     draining: Draining = field(default_factory=Draining)
     retained: RetainedGenerations | None = None
+    records: Records | None = None
 
 
 def create_app(parts: GatewayParts) -> Litestar:
@@ -135,7 +138,7 @@ def create_app(parts: GatewayParts) -> Litestar:
     return Litestar(
         [
             *make_openai_routes(desk, openai),
-            *make_responses_routes(desk),
+            *make_responses_routes(desk, parts.records),
             *make_anthropic_routes(desk, anthropic),
             *make_model_routes(desk),
             *make_native_routes(desk, native),

@@ -58,12 +58,11 @@ def _operations_paths(components: Components) -> Schema:
     is_open: Schema = {"security": []}
     text = {"200": {"description": "Metrics.", "content": {"text/plain": {"schema": {"type": "string"}}}}}
     description = {"200": describe_json("This description.", {"type": "object"})}
+    not_ready = {"503": describe_json("Not ready.", _READINESS)}
     return {
         "/livez": {"get": describe_read("showLife", _PROBE, {}) | is_open},
-        "/readyz": {
-            "get": describe_read("showReadiness", _READINESS, {"503": describe_json("Not ready.", _READINESS)})
-            | is_open
-        },
+        "/readyz": {"get": describe_read("showReadiness", _READINESS, not_ready) | is_open},
+        "/health": {"get": describe_read("showHealth", _READINESS, not_ready) | is_open},
         "/metrics": {"get": {"operationId": "showMetrics", "responses": {**text, "401": errors["401"]}}},
         "/schema": {"get": {"operationId": "showDescription", "responses": description} | is_open},
         "/schema/openapi.json": {"get": {"operationId": "showDescriptionFile", "responses": description} | is_open},

@@ -94,7 +94,8 @@ def make_operations_routes(
     def show_life() -> Response[dict[str, str]]:
         return Response({"status": "alive"})
 
-    @get("/readyz", opt=OPEN)
+    # The second is what vLLM's own server has, and what those who route to it look at.
+    @get(["/readyz", "/health"], opt=OPEN)
     async def show_readiness() -> Response[Readiness]:
         readiness = await check_readiness(checks, draining, optional=optional_checks)
         return Response(readiness, status_code=200 if readiness.status == "ready" else 503)

@@ -11,8 +11,10 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from headrace.apps.gateway.accounts import Accounts
-from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
+from headrace.apps.gateway.compose import Gateway, build_gateway
+from headrace.apps.gateway.connections import connect_broker
 from headrace.apps.gateway.reload import SettingsReloader
+from headrace.apps.gateway.serving import serve_gateway
 from headrace.apps.worker.compose import make_stations, make_worker_id, open_large_replies, open_last_words
 from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings

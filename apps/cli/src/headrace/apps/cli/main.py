@@ -1,7 +1,6 @@
 """`headrace`: the command line. Every command is imported when it is called, so that `--help` is instant."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -35,16 +34,12 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(queue)
 
 
-class EngineKind(StrEnum):
-    """What runs a model."""
-
-    VLLM = "vllm"
-    SCRIPTED = "scripted"
-
-
 EngineOption = Annotated[
-    EngineKind | None,
-    typer.Option(help="What runs the model: vLLM, or a scripted engine that needs no weights [default: vllm]"),
+    str | None,
+    typer.Option(
+        metavar="[vllm|scripted]",
+        help="What runs the model: vLLM, or a scripted engine that needs no weights [default: vllm]",
+    ),
 ]
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Served name of the model to run [default: smollm2-135m-instruct]")
@@ -132,21 +127,26 @@ def chat(
 
 
 @app.command(
-    short_help="Check this machine and the settings.", epilog="Exit status: 0 when nothing failed, 1 otherwise."
+    short_help="Check this machine and the settings.",
+    epilog="Exit status: 0 when nothing failed, 1 otherwise; 2 for options that do not go together.",
 )
 def doctor(
     *,
+    port: Annotated[int | None, typer.Option(help="Port of the gateway [default: that of the settings]")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where a gateway is, to look at that one [default: the address of the settings]")
+    ] = None,
     config: ConfigOption = None,
     json: JsonOption = False,
 ) -> None:
     """Check this machine and the settings, and say what to type where something is missing."""
-    from headrace.apps.cli.doctor import run_doctor
+    from headrace.apps.cli.doctor import DoctorOptions, run_doctor
     from headrace.process.logs import set_up_log
     from headrace.schema.settings import LogSettings
 
     # What libraries say of a connection that fails is said in a finding.
     set_up_log(LogSettings(level="error"))
-    raise typer.Exit(run_doctor(config=config, as_json=json))
+    raise typer.Exit(run_doctor(DoctorOptions(config=config, port=port, url=url, as_json=json)))
 
 
 @app.command(

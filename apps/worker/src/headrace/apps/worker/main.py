@@ -72,7 +72,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--model", metavar="NAME", action="append", help="served name of the model; say it again for another one"
     )
-    parser.add_argument("--engine", choices=["vllm", "scripted"], help="which engine (engine.kind)")
+    parser.add_argument("--engine", metavar="{vllm,scripted}", help="which engine (engine.kind)")
     return parser.parse_args(argv)
 
 

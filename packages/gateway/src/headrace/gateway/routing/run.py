@@ -27,6 +27,8 @@ from headrace.schema.events import Event, GenerationFailed, GenerationQueued, St
 from headrace.schema.request import ChatCompletionRequest
 
 _LEAST_SECONDS = 0.001
+# Our own workers and scheduler keep the deadline themselves, and say why it passed and what that has cost.
+OWN_GRACE_SECONDS = 1.0
 
 
 class RunParts(Struct, frozen=True, kw_only=True):
@@ -91,6 +93,7 @@ class Run:
         self._try: TargetTry | None = None
         self._retry_after_seconds: float | None = None
         self._task: asyncio.Task[None] | None = None
+        self._limit: asyncio.Timeout | None = None
 
     @property
     def record(self) -> GenerationRecord:
@@ -121,7 +124,7 @@ class Run:
     async def run(self) -> None:
         """Ask targets until one answers or all have failed; the mailbox always ends."""
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._deadline) as self._limit:
                 await self._go()
         except TimeoutError:
             self._fail(ErrorCode.DEADLINE_EXCEEDED, "the request did not end before its deadline")
@@ -198,6 +201,7 @@ class Run:
         )
         tried = self._begin_try(target)
         tried.task_id = submission.request_id if suffix else ""
+        self._keep_to(self._deadline + OWN_GRACE_SECONDS)
         outcome: str | None = ErrorCode.CANCELLED
         failure: TargetFailure | None = None
         try:
@@ -212,7 +216,12 @@ class Run:
             outcome = None if failure is None else failure.code
         finally:
             self._report(tried, outcome)
+        self._keep_to(self._deadline)
         return failure
+
+    def _keep_to(self, deadline: float) -> None:
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(deadline)
 
     async def _ask_provider(self, target: Target, patience: Patience) -> TargetFailure | None:
         blocked = self._blocked_seconds(target)

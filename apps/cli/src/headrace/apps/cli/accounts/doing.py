@@ -30,10 +30,12 @@ from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.run import read_all
 from headrace.apps.cli.accounts.typed import (
     read_instant,
-    read_seconds,
+    read_option,
+    read_overlap,
     to_limits_patch,
     to_rights_patch,
 )
+from headrace.schema.settings.allowed import explain
 
 R = TypeVar("R")
 S = TypeVar("S", bound=Struct)
@@ -100,7 +102,7 @@ def create_key(
         draft = KeyDraft(
             tenant=tenant,
             name=name,
-            expires_at=None if expires is None else read_instant(expires, now=datetime.now(UTC)),
+            expires_at=None if expires is None else _read_expiry(expires),
             rights=apply_patch(ALL_RIGHTS, to_rights_patch(rights) or RightsPatch()),
             limits=apply_patch(NO_LIMITS, to_limits_patch(limits) or LimitsPatch()),
         )
@@ -131,7 +133,7 @@ def update_key(
     async def do(admin: AccountsAdmin) -> ApiKey:
         patch = KeyPatch(
             name=UNSET if name is None else name,
-            expires_at=UNSET if expires is None else read_instant(expires, now=datetime.now(UTC)),
+            expires_at=UNSET if expires is None else _read_expiry(expires),
             rights=to_rights_patch(rights),
             limits=to_limits_patch(limits),
         )
@@ -144,7 +146,8 @@ def rotate_key(key: str, overlap: str) -> Doing[IssuedKey]:
     """Return what gives a key a new secret."""
 
     async def do(admin: AccountsAdmin) -> IssuedKey:
-        return await admin.rotate_key(key, checked(Rotation(overlap_seconds=read_seconds(overlap))))
+        seconds = read_option("--overlap", read_overlap, overlap)
+        return await admin.rotate_key(key, Rotation(overlap_seconds=seconds))
 
     return do
 
@@ -168,16 +171,20 @@ def list_audit(tenant: str | None, count: int) -> Doing[Sequence[AuditEntry]]:
     return do
 
 
+def _read_expiry(text: str) -> datetime | None:
+    return read_option("--expires", lambda given: read_instant(given, now=datetime.now(UTC)), text)
+
+
 def checked(value: S) -> S:
     """Return a value that keeps its own limits: what the admin API checks, the database must be given checked.
 
     Raises:
-        ValueError: naming the field.
+        ValueError: naming the option.
     """
-    try:
-        return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
-    except msgspec.ValidationError as error:
-        problem = str(error)
-        if "regex" in problem:
-            problem = "a name has no spaces, none of / ? # %, and does not begin with ten_, key_ or hr_"
-        raise ValueError(problem) from None
+    if (wrong := explain("", msgspec.to_builtins(value), type(value))) is None:
+        return value
+    place, _, problem = wrong.partition(": ")
+    if place == ".name":
+        problem += "; a name has no spaces, none of / ? # %, and does not begin with ten_, key_ or hr_"
+    option = place.rpartition(".")[2].partition("[")[0].replace("_", "-")
+    raise ValueError(f"--{option}: {problem}")

@@ -58,9 +58,6 @@ def _check_combinations(body: ResponseBody) -> None:
         raise _invalid("'stream_options' is only allowed when 'stream' is true", "stream_options")
     if body.background and body.store is False:
         raise _invalid("'background' needs 'store' to be true: nobody could fetch the answer", "background")
-    if body.background and body.stream:
-        message = "'background' can't be streamed; leave 'stream' out, and retrieve the response until it is done"
-        raise RequestRefusedError(message, reason="unsupported_value", param="stream")
 
 
 def _invalid(message: str, param: str) -> RequestRefusedError:

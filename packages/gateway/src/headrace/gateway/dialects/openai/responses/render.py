@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from typing import assert_never
+from typing import Self, assert_never
 
 import msgspec
 from msgspec import structs
@@ -69,8 +69,8 @@ class ResponseRendering:
     """Writes the answer to one call.
 
     Args:
-        request_id: the generation.
-        body: what was asked for.
+        created: the response before anything has come of it.
+        after: the number of the last frame of the stream that the client has.
         clock: the time, Unix seconds.
 
     Attributes:
@@ -78,12 +78,17 @@ class ResponseRendering:
         fold: the response that a stream makes.
     """
 
-    def __init__(self, request_id: str, *, body: ResponseBody, clock: Clock = time.time) -> None:
-        self.created = to_created(body, request_id, created_at=clock())
+    def __init__(self, created: ResponseObject, *, after: int = -1, clock: Clock = time.time) -> None:
+        self.created = created
         self._clock = clock
-        self._writer = FrameWriter()
+        self._writer = FrameWriter(after=after)
         self._has_begun = False
         self.fold = ResponseFold(self.created, self._writer, clock=clock)
+
+    @classmethod
+    def of(cls, request_id: str, *, body: ResponseBody, clock: Clock = time.time) -> Self:
+        """Return what writes the answer to a body."""
+        return cls(to_created(body, request_id, created_at=clock()), clock=clock)
 
     def make_fold(self) -> ResponseFold:
         """Return a fold for an answer that is sent in one piece."""
