@@ -21,7 +21,7 @@ from headrace.schema.events import (
     SequenceStarted,
     Usage,
 )
-from headrace.schema.request import EmbeddingParams
+from headrace.schema.request import EmbeddingParams, OutputFlags
 from headrace.schema.settings import RouteSettings, SchedulerSettings
 from tests.unit.gateway.doubles import HELLO, ScriptedSource
 from tests.unit.gateway.doubles import USAGE as OWN_USAGE
@@ -487,3 +487,13 @@ async def test_a_second_task_of_ours_is_recorded_and_not_adopted_since_it_has_an
     assert caught.value.code is ErrorCode.WORKER_LOST
     assert caught.value.answer.retryable
     assert own.adoptions == []
+
+
+@pytest.mark.parametrize(("asked", "retained"), [(True, False), (False, True), (False, False)])
+async def test_signatures_are_kept_for_whoever_comes_back(*, asked: bool, retained: bool) -> None:
+    provider = PlayedProvider("a", says("yes"))
+    async with routing(make_settings({"r": RouteSettings(targets=(to("a/x"),))}), ScriptedSource(), provider) as rig:
+        submission = make_submission("r")
+        request = structs.replace(submission.request, output=OutputFlags(signatures=asked))
+        await read(await rig.source.submit(structs.replace(submission, request=request, retained=retained)))
+    assert provider.calls[0].request.output == OutputFlags(signatures=asked or retained)

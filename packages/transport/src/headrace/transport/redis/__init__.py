@@ -1,7 +1,8 @@
-"""Redis: asked whether it is there, the way round the broker while the reply path is down, and what is retained."""
+"""Redis: whether it is there, the way round the broker while the reply path is down, what is retained, last words."""
 
+from headrace.transport.redis.last_words import RedisLastWords
 from headrace.transport.redis.probe import RedisProbe
 from headrace.transport.redis.relay import RedisRelay, check_redis_url
 from headrace.transport.redis.retention import RedisRetentionStore
 
-__all__ = ["RedisProbe", "RedisRelay", "RedisRetentionStore", "check_redis_url"]
+__all__ = ["RedisLastWords", "RedisProbe", "RedisRelay", "RedisRetentionStore", "check_redis_url"]
