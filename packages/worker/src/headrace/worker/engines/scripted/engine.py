@@ -66,6 +66,8 @@ class ScriptedEngine:
                     await run.next_step()
         finally:
             self._leave(run)
+            if not run.is_complete:
+                job.on_cut(run.usage)
 
     def can_continue(self, request: ChatCompletionRequest) -> bool:
         """Tell that every job goes on but a beam search: a script could, and plays an engine that searches anew."""

@@ -106,6 +106,7 @@ class VllmEngine:
         finally:
             self._unanswered.pop(job.request_id, None)
             if run is not None and not fold.is_finished:
+                job.on_cut(fold.usage)
                 await run.abort()
             elif run is not None:
                 run.end()
