@@ -234,7 +234,8 @@ async def test_a_job_may_be_paused_before_its_first_token(engine: Engine) -> Non
 
 
 @pytest.mark.engine
-@pytest.mark.parametrize("name", ["greedy", "seeded", "several greedy"])
+# With drafts, what a seed gives depends on what was drafted in each step.
+@pytest.mark.parametrize("name", ["greedy", "several greedy"])
 async def test_an_engine_that_can_not_replay_takes_back_what_it_runs(drafting_engine: Engine, name: str) -> None:
     job = make(f"unreplayable-{name}".replace(" ", "-"), {**CASES[name], "max_tokens": 200})
     assert not drafting_engine.can_continue(job.request)
