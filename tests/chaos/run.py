@@ -14,9 +14,11 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 
+from headrace.schema.settings.services import QueueType
 from tests.chaos.answer import Answer
 from tests.chaos.faults import FAULTS, deal
 from tests.chaos.ledger import Tenant
@@ -38,13 +40,14 @@ def run(
     pause_seconds: float,
     engine: EngineKind = "scripted",
     clients: int | None = None,
+    queue_type: QueueType = "classic",
 ) -> Report:
     """Run the whole, and return the report."""
     dice = random.Random(seed)  # noqa: S311 - a run that can be repeated, and no secret
     orders = make_orders(requests, dice, engine=engine)
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_site(Path(folder), engine=engine, workers=WORKERS[engine]) as site,
+        running_site(Path(folder), engine=engine, workers=WORKERS[engine], queue_type=queue_type) as site,
     ):
         tenant = Tenant(site.gateways[0].address, site.database)
         heard = [] if engine == "scripted" else listen(site.gateways, _distinct(orders), tenant.key)
@@ -88,6 +91,7 @@ def main() -> int:
     parser.add_argument("--pause", type=float, default=2.0, help="most seconds between two faults (default: 2)")
     parser.add_argument("--clients", type=int, default=None, help="at once (default: 12, with vllm 8)")
     parser.add_argument("--engine", choices=["scripted", "vllm"], default="scripted", help="who answers")
+    parser.add_argument("--queue-type", choices=get_args(QueueType), default="classic", help="of the task queues")
     arguments = parser.parse_args()
     faults: list[str] = arguments.faults.split(",")
     if unknown := set(faults) - FAULTS.keys():
@@ -101,6 +105,7 @@ def main() -> int:
         pause_seconds=arguments.pause,
         engine=arguments.engine,
         clients=arguments.clients,
+        queue_type=arguments.queue_type,
     )
     sys.stdout.write(f"{msgspec.json.encode(report).decode()}\n")
     return int(bool(report.bad))

@@ -11,6 +11,7 @@ from pathlib import Path
 import redis
 
 from headrace.apps.cli.nodes import free_ports, running_rabbitmq, running_redis, wait_until
+from headrace.schema.settings.services import QueueType
 from headrace.transport.redis.retention_scripts import RUNNING
 from headrace.transport.retention.base import LEASE_SECONDS, RENEW_SECONDS
 from tests.chaos.gateways import Gateway
@@ -52,7 +53,7 @@ class Site:
         database: the file of the accounts.
     """
 
-    def __init__(self, folder: Path, *, engine: EngineKind, stack: ExitStack) -> None:
+    def __init__(self, folder: Path, *, engine: EngineKind, queue_type: QueueType, stack: ExitStack) -> None:
         (folder / "rabbitmq").mkdir()
         (folder / "redis").mkdir()
         node, self.broker = stack.enter_context(running_rabbitmq(folder / "rabbitmq"))
@@ -60,7 +61,7 @@ class Site:
         self._broker_url, self._redis_url = node.url, redis_node.url
         self._stack = stack
         self._deployed: Deployment = stack.enter_context(
-            deployment(node, folder, redis_url=redis_node.url, engine=engine)
+            deployment(node, folder, redis_url=redis_node.url, engine=engine, queue_type=queue_type)
         )
         self.gateways = [
             Gateway(f"http://127.0.0.1:{port}", self._start_gateway(port)) for port in free_ports(GATEWAYS)
@@ -151,10 +152,12 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *, engine: EngineKind, workers: int) -> Generator[Site]:
+def running_site(
+    folder: Path, *, engine: EngineKind, workers: int, queue_type: QueueType = "classic"
+) -> Generator[Site]:
     """Start everything, and end it."""
     with ExitStack() as stack:
-        site = Site(folder, engine=engine, stack=stack)
+        site = Site(folder, engine=engine, queue_type=queue_type, stack=stack)
         for _ in range(workers):
             site.add_worker()
         site.wait_ready()

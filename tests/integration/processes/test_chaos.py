@@ -2,6 +2,7 @@
 
 import pytest
 
+from headrace.schema.settings.services import QueueType
 from tests.chaos.faults import FAULTS
 from tests.chaos.run import run
 
@@ -11,8 +12,8 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(300)]
 QUICK = tuple(name for name in FAULTS if name != "cut-off-host")
 
 
-def test_no_answer_is_lost_doubled_or_torn_while_things_break() -> None:
-    report = run(requests=80, seed=32, faults=QUICK, pause_seconds=0.8)
+def test_no_answer_is_lost_doubled_or_torn_while_things_break(queue_type: QueueType) -> None:
+    report = run(requests=80, seed=32, faults=QUICK, pause_seconds=0.8, queue_type=queue_type)
     assert report.requests == 80
     assert report.bad == {}, report
     assert report.faults
