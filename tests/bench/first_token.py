@@ -14,12 +14,14 @@ import time
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
 import httpx
 import msgspec
 
 from headrace.apps.cli.nodes import free_ports, running_rabbitmq
+from headrace.schema.settings.services import QueueType
 from tests.support.serving import clean_environment, serving
 
 MODEL = "smollm2-135m-instruct"
@@ -73,7 +75,7 @@ async def measure(address: str, *, clients: int, requests: int) -> list[float]:
 
 
 @contextmanager
-def processes_over_rabbitmq(folder: Path) -> Generator[str]:
+def processes_over_rabbitmq(folder: Path, queue_type: QueueType) -> Generator[str]:
     """Run a gateway and a worker over a private RabbitMQ; yield the gateway's address."""
     with ExitStack() as stack:
         node, _ = stack.enter_context(running_rabbitmq(folder / "rabbitmq"))
@@ -84,6 +86,7 @@ def processes_over_rabbitmq(folder: Path) -> Generator[str]:
                 "HEADRACE_BROKER_URL": node.url,
                 "HEADRACE_BROKER_USERNAME": node.username,
                 "HEADRACE_BROKER_PASSWORD": node.password,
+                "HEADRACE_BROKER_QUEUE_TYPE": queue_type,
                 "HEADRACE_GATEWAY_PORT": str(port),
                 "HEADRACE_LOG_LEVEL": "error",
             }
@@ -124,6 +127,7 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="just bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side (default: 5)")
+    parser.add_argument("--queue-type", choices=get_args(QueueType), default="classic", help="of the task queues")
     arguments = parser.parse_args()
     rounds: int = arguments.rounds
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
@@ -131,7 +135,7 @@ def main() -> None:
         quiet = settings_for(folder) | {"HEADRACE_LOG_LEVEL": "error"}
         sides = {
             "memory": stack.enter_context(serving(folder=folder, environment=quiet)).address,
-            "rabbitmq": stack.enter_context(processes_over_rabbitmq(folder)),
+            "rabbitmq": stack.enter_context(processes_over_rabbitmq(folder, arguments.queue_type)),
         }
         sys.stdout.write(
             "| clients | memory p50 / p99 ms | rabbitmq p50 / p99 ms | added p50 ms |\n|---|---|---|---|\n"

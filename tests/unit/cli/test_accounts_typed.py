@@ -10,10 +10,9 @@ from headrace.accounts.limits import KeyLimits
 from headrace.accounts.values import KeySecret, LimitsPatch, Rights, RightsPatch, TenantDraft
 from headrace.apps.cli.accounts.client import AdminClient
 from headrace.apps.cli.accounts.doing import checked, rotate_key
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.tables import show_limits, show_rights, show_state
 from headrace.apps.cli.accounts.typed import (
-    GivenLimits,
-    GivenRights,
     read_cost,
     read_instant,
     read_limit,

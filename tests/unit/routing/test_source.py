@@ -22,7 +22,7 @@ from headrace.schema.events import (
     SequenceStarted,
     Usage,
 )
-from headrace.schema.request import EmbeddingParams
+from headrace.schema.request import EmbeddingParams, OutputFlags
 from headrace.schema.settings import RouteSettings, SchedulerSettings
 from headrace.transport.base import QueueDepth
 from tests.support.transports import RecordingSchedulerTransport
@@ -514,3 +514,13 @@ async def test_a_second_task_of_ours_is_recorded_and_adopted_under_the_id_that_i
         assert text_of(await read(adopted)) == "Hello, world"
         assert rig.source.task_id_of(request_id) == request_id
         await adopted.aclose()
+
+
+@pytest.mark.parametrize(("asked", "retained"), [(True, False), (False, True), (False, False)])
+async def test_signatures_are_kept_for_whoever_comes_back(*, asked: bool, retained: bool) -> None:
+    provider = PlayedProvider("a", says("yes"))
+    async with routing(make_settings({"r": RouteSettings(targets=(to("a/x"),))}), ScriptedSource(), provider) as rig:
+        submission = make_submission("r")
+        request = structs.replace(submission.request, output=OutputFlags(signatures=asked))
+        await read(await rig.source.submit(structs.replace(submission, request=request, retained=retained)))
+    assert provider.calls[0].request.output == OutputFlags(signatures=asked or retained)

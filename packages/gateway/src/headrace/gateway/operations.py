@@ -83,9 +83,12 @@ def make_operations_routes(
     version: str,
     has_admin: bool = False,
     has_usage: bool = False,
+    has_limits: bool = False,
 ) -> list[HTTPRouteHandler]:
     """Return the route handlers."""
-    description = msgspec.json.encode(describe_api(version, has_admin=has_admin, has_usage=has_usage))
+    description = msgspec.json.encode(
+        describe_api(version, has_admin=has_admin, has_usage=has_usage, has_limits=has_limits)
+    )
 
     @get("/livez", opt=OPEN, sync_to_thread=False)
     def show_life() -> Response[dict[str, str]]:

@@ -4,19 +4,16 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from headrace.apps.cli.options import ConfigOption, JsonOption
+
 if TYPE_CHECKING:
     from headrace.apps.cli.dead.options import DeadOptions
 
 
-ConfigOption = Annotated[
-    str | None,
-    typer.Option("--config", metavar="FILE", help="Settings file [default: $HEADRACE_CONFIG, or headrace.toml]"),
-]
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only this model's [default: every model of the settings]")
 ]
 LaneOption = Annotated[str | None, typer.Option(metavar="[online|batch]", help="Only this lane's [default: both]")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it")]
 MaybeIdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="As the list shows it")]
 AllOption = Annotated[bool, typer.Option("--all", help="All of them instead of one")]

@@ -5,7 +5,7 @@
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 
 from litestar import Litestar
@@ -16,7 +16,7 @@ from headrace.apps.gateway.connections import connect_redis, open_large, open_re
 from headrace.apps.gateway.live import LiveSettings
 from headrace.apps.gateway.metering import Metering, build_metering
 from headrace.apps.gateway.server import guard_hosts
-from headrace.gateway.app import GatewayParts, create_app
+from headrace.gateway.app import GatewayAccounts, GatewayParts, create_app
 from headrace.gateway.catalogue import Catalogue
 from headrace.gateway.draining import Draining
 from headrace.gateway.journal import Journal
@@ -105,7 +105,7 @@ def build_gateway(settings: Settings, transport: SchedulerTransport, accounts: A
         # Streams need it only while the broker is away, and quotas fall back on the ledger.
         optional_checks={} if redis is None else {"redis": redis.check},
         default_priority=settings.scheduler.default_priority,
-        accounts=None if accounts is None else accounts.parts,
+        accounts=_join(accounts, metering),
         max_timeout_seconds=settings.scheduler.max_request_timeout_seconds,
         metrics=metrics,
         draining=draining,
@@ -168,6 +168,12 @@ def _build_metering(
         context_of=catalogue.context_of,
         answered_by=catalogue.answered_by,
     )
+
+
+def _join(accounts: Accounts | None, metering: Metering | None) -> GatewayAccounts | None:
+    if accounts is None or metering is None:
+        return None if accounts is None else accounts.parts
+    return replace(accounts.parts, limits=metering.limits)
 
 
 def _retain(

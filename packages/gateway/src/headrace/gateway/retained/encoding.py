@@ -74,7 +74,9 @@ def make_claim(key: str, submission: Submission) -> IdempotencyClaim:
     name = hashlib.sha256(f"{submission.caller.tenant_id}\0{key}".encode()).hexdigest()
     request = submission.request
     # What these show is kept in any case.
-    output = structs.replace(request.output, token_ids=False, reasoning=False, usage=False, timings=False)
+    output = structs.replace(
+        request.output, token_ids=False, reasoning=False, usage=False, timings=False, signatures=False
+    )
     # A call that must not leave for an outside provider is never answered by what was made for one that may.
     local_only = submission.local_only or submission.caller.local_only
     said = _encode(_to_plain(structs.replace(request, output=output))) + (b"local_only" if local_only else b"")

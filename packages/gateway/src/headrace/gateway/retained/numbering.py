@@ -12,7 +12,7 @@ from headrace.gateway.answer import Answer
 from headrace.gateway.dialects.base import Rendering
 from headrace.gateway.retained.places import START, Place
 from headrace.gateway.retained.reader import RetainedReader
-from headrace.schema.events import Event, SequenceDelta
+from headrace.schema.events import Event, SequenceDelta, says_anything
 
 _FRAME_END = b"\n\n"
 
@@ -78,6 +78,4 @@ class NumberedRendering:
 
 def is_empty(event: Event) -> bool:
     """Tell whether nothing of a delta is left to show: it brought what its reader did not ask for."""
-    return type(event) is SequenceDelta and not (
-        event.text or event.token_ids or event.logprobs or event.reasoning or event.tool_calls
-    )
+    return type(event) is SequenceDelta and not says_anything(event)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from msgspec import structs
+
 from headrace.scheduler.base import Generation, GenerationRecord, Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.events import Event, GenerationQueued, SequenceDelta
@@ -84,7 +86,13 @@ class RetainedReader:
         output = self._output
         token_ids = event.token_ids if output.token_ids else None
         reasoning = event.reasoning if output.reasoning else ""
-        return SequenceDelta(event.index, event.text, token_ids, event.logprobs, reasoning, event.tool_calls)
+        return structs.replace(
+            event,
+            token_ids=token_ids,
+            reasoning=reasoning,
+            thought_signature=event.thought_signature if output.reasoning and output.signatures else None,
+            text_signature=event.text_signature if output.signatures else None,
+        )
 
     @property
     def count(self) -> int:

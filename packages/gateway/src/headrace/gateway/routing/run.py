@@ -24,6 +24,7 @@ from headrace.scheduler.base import GenerationRecord, GenerationSource, Submissi
 from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 from headrace.schema.events import Event, GenerationFailed, GenerationQueued, StreamChunk
+from headrace.schema.request import ChatCompletionRequest
 
 _LEAST_SECONDS = 0.001
 # Our own workers and scheduler keep the deadline themselves, and say why it passed and what that has cost.
@@ -238,7 +239,7 @@ class Run:
         tried = self._begin_try(target)
         call = ProviderCall(
             request_id=self._submission.request_id,
-            request=structs.replace(self._submission.request, model=target.model),
+            request=self._to_request(target),
             timeout_seconds=self._left_seconds(),
         )
         outcome: str | None = ErrorCode.CANCELLED
@@ -258,6 +259,12 @@ class Run:
                 health.fail(self._now(), sign, is_probe=is_probe)
             self._report(tried, outcome)
         return failure
+
+    def _to_request(self, target: Target) -> ChatCompletionRequest:
+        """Return what a provider is asked; signatures are kept for whoever comes back for a retained generation."""
+        request = self._submission.request
+        output = structs.replace(request.output, signatures=request.output.signatures or self._submission.retained)
+        return structs.replace(request, model=target.model, output=output)
 
     def _failure_of_cancel(self, target: Target) -> TargetFailure:
         """Return what the end of a try says of its target: nothing, since clients choose when they leave."""

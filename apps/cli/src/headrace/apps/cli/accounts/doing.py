@@ -25,17 +25,16 @@ from headrace.accounts.values import (
     TenantDraft,
     TenantPatch,
 )
+from headrace.apps.cli.accounts import showing
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.run import read_all
 from headrace.apps.cli.accounts.typed import (
-    GivenLimits,
-    GivenRights,
     read_instant,
     read_option,
     read_overlap,
     to_limits_patch,
     to_rights_patch,
 )
-from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.settings.allowed import explain
 
 R = TypeVar("R")
@@ -60,6 +59,11 @@ def create_tenant(name: str, rights: GivenRights, limits: GivenLimits) -> Doing[
 async def list_tenants(admin: AccountsAdmin) -> Sequence[Tenant]:
     """Return all tenants."""
     return await read_all(lambda after: admin.list_tenants(after=after, limit=MAX_PAGE_SIZE))
+
+
+def show_tenant(tenant: str) -> Doing[Tenant]:
+    """Return what shows a tenant, and what is left of its limits."""
+    return lambda admin: showing.find_tenant(admin, tenant)
 
 
 def update_tenant(tenant: str, name: str | None, rights: GivenRights, limits: GivenLimits) -> Doing[Tenant]:
@@ -116,6 +120,11 @@ def list_keys(tenant: str | None) -> Doing[Sequence[ApiKey]]:
     return do
 
 
+def show_key(key: str) -> Doing[ApiKey]:
+    """Return what shows a key, and what is left of its limits."""
+    return lambda admin: showing.find_key(admin, key)
+
+
 def update_key(
     key: str, name: str | None, expires: str | None, rights: GivenRights, limits: GivenLimits
 ) -> Doing[ApiKey]:
@@ -157,20 +166,9 @@ def list_audit(tenant: str | None, count: int) -> Doing[Sequence[AuditEntry]]:
     """Return what shows the newest changes."""
 
     async def do(admin: AccountsAdmin) -> Sequence[AuditEntry]:
-        tenant_id = None if tenant is None else await _find_id(admin, tenant)
-        return (await admin.list_audit(tenant=tenant_id, limit=count)).data
+        return (await admin.list_audit(tenant=tenant, limit=count)).data
 
     return do
-
-
-async def _find_id(admin: AccountsAdmin, tenant: str) -> str:
-    try:
-        return (await admin.find_tenant(tenant)).id
-    except HeadraceError as error:
-        if error.code != ErrorCode.NOT_FOUND:
-            raise
-        # It may have been deleted: the log knows its id.
-        return tenant
 
 
 def _read_expiry(text: str) -> datetime | None:

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
 from typing import TypeVar
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
 from headrace.accounts.limits import MAX_LIMIT
 from headrace.accounts.values import MAX_OVERLAP_SECONDS, LimitsPatch, RightsPatch
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 
 NONE = "none"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -19,26 +20,6 @@ _FACTORS = {"": 1, "k": 1000, "m": 1_000_000}
 MICROS = 1_000_000
 
 T = TypeVar("T")
-
-
-class GivenRights(Struct, frozen=True, kw_only=True):
-    """The rights on a command line; None is not given."""
-
-    models: str | None = None
-    max_priority: int | None = None
-    local_only: bool | None = None
-    retains: bool | None = None
-
-
-class GivenLimits(Struct, frozen=True, kw_only=True):
-    """The limits on a command line, as they were typed; None is not given."""
-
-    rpm: str | None = None
-    tpm: str | None = None
-    concurrent: str | None = None
-    tokens_per_day: str | None = None
-    tokens_per_month: str | None = None
-    cost_per_month: str | None = None
 
 
 def read_option(option: str, read: Callable[[str], T], text: str) -> T:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 from headrace.accounts.ledger.report import DIMENSIONS, MAX_ROWS, Dimension, UsageQuery
 from headrace.accounts.quota.periods import bounds_of, month_of
+from headrace.accounts.secrets import to_reference
 from headrace.apps.cli.accounts.typed import read_instant, read_option, read_seconds
 from headrace.apps.cli.usage.options import UsageOptions
 from headrace.schema.settings.allowed import suggest
@@ -25,8 +26,9 @@ def to_query(options: UsageOptions, *, now: datetime) -> UsageQuery:
         start=start,
         end=end,
         group_by=_read_dimensions(options.by),
-        tenant_id=options.tenant,
-        key_id=options.key,
+        tenant=options.tenant,
+        # Without its secret: addresses are logged on the way.
+        key=None if options.key is None else to_reference(options.key),
         model=options.model,
         limit=MAX_ROWS,
     )

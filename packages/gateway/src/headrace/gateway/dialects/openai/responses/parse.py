@@ -86,6 +86,7 @@ def to_request(
         generation_parameters=_to_parameters(body),
         output=OutputFlags(
             reasoning=body.reasoning is None or body.reasoning.effort != "none",
+            signatures=True,
             logprobs=wants_logprobs,
             top_logprobs=(body.top_logprobs or 0) if wants_logprobs else 0,
         ),
