@@ -118,7 +118,7 @@ format: _synced
 bench *arguments: _synced
     {{ run }} python -m tests.bench.first_token "$@"
 
-# The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm
+# The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm, --beams N
 [group('measure')]
 bench-lanes *arguments: _synced
     {{ run }} python -m tests.bench.lanes "$@"

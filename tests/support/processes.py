@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -86,6 +86,7 @@ class Deployment:
         redis_url: str,
         engine: EngineKind,
         queue_type: QueueType,
+        environment: Mapping[str, str],
     ) -> None:
         self._folder = folder
         self._stack = stack
@@ -108,6 +109,7 @@ class Deployment:
                 "HEADRACE_LOG_FORMAT": "json",
                 # Long before the slowest first token, so that a test can tell that a stream has begun.
                 "HEADRACE_GATEWAY_HEADER_WAIT_SECONDS": "0.2",
+                **environment,
             }
         )
         self._count = 0
@@ -133,11 +135,11 @@ class Deployment:
         wait_for(self.is_alive, "the gateway answers")
         return gateway
 
-    def start_another_gateway(self) -> tuple[Process, str]:
+    def start_another_gateway(self, **further: str) -> tuple[Process, str]:
         """Start a further gateway; return it with its address."""
         (port,) = free_ports(1)
         address = f"http://127.0.0.1:{port}"
-        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port))
+        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port), **further)
         wait_for(lambda: _is_alive(address), "the other gateway answers")
         return gateway, address
 
@@ -175,6 +177,15 @@ def deployment(
     redis_url: str = "",
     engine: EngineKind = "scripted",
     queue_type: QueueType = "classic",
+    environment: Mapping[str, str] | None = None,
 ) -> Generator[Deployment]:
     with ExitStack() as stack:
-        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine, queue_type=queue_type)
+        yield Deployment(
+            node,
+            folder,
+            stack,
+            redis_url=redis_url,
+            engine=engine,
+            queue_type=queue_type,
+            environment=environment or {},
+        )

@@ -160,3 +160,30 @@ async def test_a_killed_engine_fails_what_runs(tiny_weights: Path, repository: P
         kill(find(program.engine_pids))
         facts = {(await program.next_fact())["fact"] for _ in range(2)}
         assert facts == {"engine dead", "wait_dead returned"}
+
+
+async def hold_one(program: EngineProgram) -> None:
+    program.send("hold search")
+    await program.wait_for("held")
+    # Behind this its step under way has ended, too.
+    program.send("run job 5")
+    await program.wait_for("first token")
+    await program.wait_for("finished")
+
+
+async def test_a_killed_engine_fails_what_is_held(tiny_weights: Path, repository: Path) -> None:
+    async with running_program(tiny_weights, repository) as program:
+        await hold_one(program)
+        for pid in program.engine_pids:
+            os.kill(pid, signal.SIGKILL)
+        facts = {(await program.next_fact())["fact"] for _ in range(2)}
+        assert facts == {"engine dead", "wait_dead returned"}
+
+
+async def test_closing_ends_what_is_held(tiny_weights: Path, repository: Path) -> None:
+    async with running_program(tiny_weights, repository) as program:
+        await hold_one(program)
+        program.send("close")
+        assert (await program.wait_for("engine dead"))["message"] == "the engine was closed"
+        await program.wait_for("closed")
+        assert await program.end() == 0

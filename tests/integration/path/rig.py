@@ -20,9 +20,10 @@ from headrace.schema.events import (
     SequenceStarted,
 )
 from headrace.schema.names import Lane
-from headrace.schema.request import GenerationParameters, OutputFlags
+from headrace.schema.request import BeamSearchParams, GenerationParameters, OutputFlags
 from headrace.schema.settings import ObjectSettings, SchedulerSettings
 from headrace.transport.base import SchedulerTransport
+from headrace.transport.last_words import LastWords
 from headrace.transport.objects import ObjectStore, PayloadStore
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.engines.base import EngineJob
@@ -94,6 +95,7 @@ class Worker:
         batch_slots: int = 0,
         kv_tokens: int = 0,
         patience_seconds: float = 60.0,
+        last_words: LastWords | None = None,
     ) -> None:
         self.ran = RanRecorder()
         self.stop = asyncio.Event()
@@ -116,6 +118,7 @@ class Worker:
             drain_seconds=drain_seconds,
             observers=[self.ran],
             payloads=payloads,
+            last_words=last_words,
         )
         self.failure: BaseException | None = None
         self._ended = asyncio.Event()
@@ -123,6 +126,12 @@ class Worker:
     @property
     def jobs(self) -> list[str]:
         return [job for engine in self._engines for job in engine.jobs]
+
+    async def crash(self) -> None:
+        """Let its engines die under what they run."""
+        for engine in self._engines:
+            await engine.close()
+        await self.wait_ended()
 
     async def run(self) -> None:
         try:
@@ -197,10 +206,15 @@ class Rig:
         lane: Lane = "online",
         model: str = "",
         best_of: int | None = None,
+        beams: int = 0,
         **scripted: Any,
     ) -> Generation:
         parameters = GenerationParameters(
-            n=n, seed=seed, best_of=best_of, provider_extensions={"scripted": scripted} if scripted else {}
+            n=n,
+            seed=seed,
+            best_of=best_of,
+            beam_search=BeamSearchParams(width=beams) if beams else None,
+            provider_extensions={"scripted": scripted} if scripted else {},
         )
         submission = Submission(
             request_id=fresh_name("gen"),
