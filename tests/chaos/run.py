@@ -39,15 +39,15 @@ def run(
     faults: Sequence[str],
     pause_seconds: float,
     engine: EngineKind = "scripted",
-    queue_type: QueueType = "classic",
     clients: int | None = None,
+    queue_type: QueueType = "classic",
 ) -> Report:
     """Run the whole, and return the report."""
     dice = random.Random(seed)  # noqa: S311 - a run that can be repeated, and no secret
     orders = make_orders(requests, dice, engine=engine)
     with (
         tempfile.TemporaryDirectory() as folder,
-        running_site(Path(folder), engine=engine, queue_type=queue_type, workers=WORKERS[engine]) as site,
+        running_site(Path(folder), engine=engine, workers=WORKERS[engine], queue_type=queue_type) as site,
     ):
         tenant = Tenant(site.gateways[0].address, site.database)
         heard = [] if engine == "scripted" else listen(site.gateways, _distinct(orders), tenant.key)
@@ -104,8 +104,8 @@ def main() -> int:
         faults=faults,
         pause_seconds=arguments.pause,
         engine=arguments.engine,
-        queue_type=arguments.queue_type,
         clients=arguments.clients,
+        queue_type=arguments.queue_type,
     )
     sys.stdout.write(f"{msgspec.json.encode(report).decode()}\n")
     return int(bool(report.bad))

@@ -152,7 +152,9 @@ class Site:
 
 
 @contextmanager
-def running_site(folder: Path, *, engine: EngineKind, queue_type: QueueType, workers: int) -> Generator[Site]:
+def running_site(
+    folder: Path, *, engine: EngineKind, workers: int, queue_type: QueueType = "classic"
+) -> Generator[Site]:
     """Start everything, and end it."""
     with ExitStack() as stack:
         site = Site(folder, engine=engine, queue_type=queue_type, stack=stack)
