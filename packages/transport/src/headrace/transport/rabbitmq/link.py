@@ -18,6 +18,7 @@ from pika.exceptions import AMQPError
 
 from headrace.transport.base import TransportUnavailableError
 from headrace.transport.rabbitmq.refusal import explain_refusal
+from headrace.transport.rabbitmq.services import LoopServices
 from headrace.transport.tasks import TaskOwner
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -169,13 +170,14 @@ class RabbitmqLink:
             if not closed.done():
                 closed.set_result(describe_failure(error))
 
+        services: Any = LoopServices(loop, self._tasks)
         try:
             self._connection = connection = AsyncioConnection(
                 parameters=self._parameters,
                 on_open_callback=on_open,
                 on_open_error_callback=on_close,
                 on_close_callback=on_close,
-                custom_ioloop=loop,
+                custom_ioloop=services,
             )
             connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
             connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
