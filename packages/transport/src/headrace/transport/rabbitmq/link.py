@@ -12,13 +12,12 @@ from typing import Any, TypeVar
 
 import pika
 import structlog
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from headrace.transport.base import TransportUnavailableError
 from headrace.transport.rabbitmq.refusal import explain_refusal
-from headrace.transport.rabbitmq.services import LoopServices
+from headrace.transport.rabbitmq.services import LoopServices, OnePieceConnection
 from headrace.transport.tasks import TaskOwner
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -59,7 +58,7 @@ class RabbitmqLink:
         self._on_blocked = on_blocked
         self._longest_pause_seconds = longest_pause_seconds
         self._tasks = TaskOwner()
-        self._connection: AsyncioConnection | None = None
+        self._connection: OnePieceConnection | None = None
         self._closed: asyncio.Future[str] | None = None
         self._ready = asyncio.Event()
         self._blocked = False
@@ -172,7 +171,7 @@ class RabbitmqLink:
 
         services: Any = LoopServices(loop, self._tasks)
         try:
-            self._connection = connection = AsyncioConnection(
+            self._connection = connection = OnePieceConnection(
                 parameters=self._parameters,
                 on_open_callback=on_open,
                 on_open_error_callback=on_close,

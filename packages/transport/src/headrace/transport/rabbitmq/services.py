@@ -1,18 +1,20 @@
 # pika's types are partial; what leaves this module is typed.
 # pyright: reportUnknownMemberType=false, reportUnknownArgumentType=false
-"""What pika's asyncio connection asks of the event loop, answered with the loop's own streams.
+"""pika's asyncio connection on the loop's own streams.
 
-pika's own answer watches the socket itself: each message is three writes, each of them a system call and a packet of
-its own, after a turn of the loop that only waits for the socket to be writable; and it is read 4 KiB at a time. The
-loop's streams send what one turn wrote at the end of that turn, as one, and read as much as there is.
+pika alone watches the socket itself: a message is three pieces, each of them a system call and a packet of its own,
+which are sent after a turn of the loop that only waits for the socket to be writable; and it is read 4 KiB at a time.
+Here a message is one piece, which is sent at once, and what has come is read as a whole.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any, cast
 
+from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.adapters.utils.nbio_interface import (
     AbstractIOReference,
     AbstractIOServices,
@@ -24,6 +26,13 @@ from pika.adapters.utils.nbio_interface import (
 from headrace.transport.tasks import TaskOwner
 
 _Connected = Callable[[BaseException | tuple[AbstractStreamTransport, AbstractStreamProtocol]], None]
+
+
+class OnePieceConnection(AsyncioConnection):
+    """A connection that writes a message as one piece."""
+
+    def _output_marshaled_frames(self, marshaled_frames: Sequence[bytes]) -> None:
+        super()._output_marshaled_frames([b"".join(marshaled_frames)])
 
 
 class LoopServices(AbstractIOServices):
@@ -70,14 +79,14 @@ class LoopServices(AbstractIOServices):
         flags: int = 0,
     ) -> AbstractIOReference:
         """Look an address up."""
-        lookup = self._loop.getaddrinfo(host, port, family=family, type=socktype, proto=proto, flags=flags)
+        lookup = partial(self._loop.getaddrinfo, host, port, family=family, type=socktype, proto=proto, flags=flags)
         return self._start(lookup, on_done, name="rabbitmq address")
 
     def connect_socket(
         self, sock: socket.socket, resolved_addr: tuple[str, int], on_done: Callable[[BaseException | None], None]
     ) -> AbstractIOReference:
         """Connect a socket to an address that was looked up."""
-        return self._start(self._loop.sock_connect(sock, resolved_addr), on_done, name="rabbitmq connect")
+        return self._start(partial(self._loop.sock_connect, sock, resolved_addr), on_done, name="rabbitmq connect")
 
     def create_streaming_connection(
         self,
@@ -95,27 +104,40 @@ class LoopServices(AbstractIOServices):
             linked = True
             on_done(result)
 
+        def drop() -> None:
+            # Once linked, it is the transport's to close.
+            if not linked:
+                sock.close()
+
         def end(result: Any) -> None:
             # Once linked, whatever happens is the protocol's to hear.
             if isinstance(result, BaseException) and not linked:
-                sock.close()
+                drop()
                 on_done(result)
 
-        stream = self._loop.create_connection(
+        stream = partial(
+            self._loop.create_connection,
             lambda: _Stream(protocol_factory, note_linked),
             sock=sock,
             ssl=ssl_context,
             server_hostname=None if ssl_context is None else server_hostname or "",
         )
-        return self._start(stream, end, name="rabbitmq stream")
+        return self._start(stream, end, name="rabbitmq stream", on_cancel=drop)
 
-    def _start(self, work: Awaitable[Any], on_done: Callable[[Any], None], *, name: str) -> AbstractIOReference:
-        return _Pending(self._tasks.start(_report(work, on_done), name=name))
+    def _start(
+        self,
+        begin: Callable[[], Awaitable[Any]],
+        on_done: Callable[[Any], None],
+        *,
+        name: str,
+        on_cancel: Callable[[], None] = lambda: None,
+    ) -> AbstractIOReference:
+        return _Pending(self._tasks.start(_report(begin, on_done), name=name), on_cancel)
 
 
-async def _report(work: Awaitable[Any], on_done: Callable[[Any], None]) -> None:
+async def _report(begin: Callable[[], Awaitable[Any]], on_done: Callable[[Any], None]) -> None:
     try:
-        result = await work
+        result = await begin()
     except Exception as error:  # noqa: BLE001 - pika's edge: it is told of every failure, and decides what it means
         result = error
     on_done(result)
@@ -130,11 +152,15 @@ class _Timer(AbstractTimerReference):
 
 
 class _Pending(AbstractIOReference):
-    def __init__(self, task: "asyncio.Task[None]") -> None:
+    def __init__(self, task: "asyncio.Task[None]", on_cancel: Callable[[], None]) -> None:
         self._task = task
+        self._on_cancel = on_cancel
 
     def cancel(self) -> bool:
-        return self._task.cancel()
+        is_given_up = self._task.cancel()
+        if is_given_up:
+            self._on_cancel()
+        return is_given_up
 
 
 class _Stream(asyncio.Protocol):
