@@ -156,6 +156,7 @@ async def test_a_message_is_one_piece() -> None:
     async with services() as made:
         given: Any = made
         connection: Any = OnePieceConnection(custom_ioloop=given, internal_connection_workflow=False)
+        connection._body_max_length = 1000
         connection._transport = SimpleNamespace(write=written.append)
         connection._send_message(1, Basic.Publish(exchange="", routing_key="queue"), (BasicProperties(), b"body"))
     assert len(written) == 1
