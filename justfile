@@ -123,6 +123,11 @@ bench *arguments: services _synced
 bench-streams *arguments: services _synced
     {{ run }} python -m tests.bench.streaming "$@"
 
+# vLLM's own OpenAI server against ours, with the same tiny model on the CPU: first token, time between tokens, serving CPU
+[group('measure')]
+bench-vllm *arguments: services engine
+    {{ run }} python -m tests.bench.vllm_server "$@"
+
 # The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm
 [group('measure')]
 bench-lanes *arguments: _synced

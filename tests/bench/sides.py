@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from tests.support.serving import clean_environment, serving
 
 MODEL = "smollm2-135m-instruct"
 BODY = msgspec.json.encode({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
-START_SECONDS = 60
+START_SECONDS = 120
 
 
 class Side(Struct, frozen=True):
@@ -95,7 +95,14 @@ def broker_settings(folder: Path) -> Generator[Broker]:
 def running(app: str, folder: Path, settings: Mapping[str, str], *arguments: str) -> Generator[psutil.Process]:
     """Run a worker or a gateway."""
     command = [sys.executable, "-m", f"headrace.apps.{app}", *arguments]
-    process = subprocess.Popen(command, cwd=folder, env=clean_environment(settings))
+    with running_process(command, folder, settings) as process:
+        yield process
+
+
+@contextmanager
+def running_process(command: Sequence[str], folder: Path, environment: Mapping[str, str]) -> Generator[psutil.Process]:
+    """Run a command until the block ends."""
+    process = subprocess.Popen(command, cwd=folder, env=clean_environment(environment))
     try:
         yield psutil.Process(process.pid)
     finally:
@@ -105,20 +112,20 @@ def running(app: str, folder: Path, settings: Mapping[str, str], *arguments: str
 
 @contextmanager
 def running_gateway(
-    folder: Path, settings: Mapping[str, str], *, key: str = ""
+    folder: Path, settings: Mapping[str, str], *, key: str = "", body: bytes = BODY
 ) -> Generator[tuple[psutil.Process, str]]:
     """Run a gateway until the block ends; yield it and its address once it has answered."""
     (port,) = free_ports(1)
     with running("gateway", folder, settings, "--port", str(port)) as process:
         address = f"http://127.0.0.1:{port}"
-        wait_answer(address, key=key)
+        wait_answer(address, key=key, body=body)
         yield process, address
 
 
 def wait_answer(address: str, *, body: bytes = BODY, key: str = "", is_up: Callable[[], bool] = lambda: True) -> None:
     """Wait until a whole answer comes back."""
     deadline = time.monotonic() + START_SECONDS
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {key}"} if key else {})
     said = ""
     while time.monotonic() < deadline and is_up():
         try:

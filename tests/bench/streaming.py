@@ -45,10 +45,10 @@ class Measured(Struct, frozen=True):
     cpu_seconds: dict[str, float]
 
 
-async def measure_side(side: Side, *, clients: int, requests: int) -> Measured:
+async def measure_side(side: Side, *, clients: int, requests: int, body: bytes = BODY) -> Measured:
     """Measure over HTTP."""
     before, started = side.cpu_seconds(), time.perf_counter()
-    answers = await ask_all(side.address, BODY, clients=clients, requests=requests)
+    answers = await ask_all(side.address, body, clients=clients, requests=requests)
     seconds = time.perf_counter() - started
     return Measured(answers, seconds, {name: used - before[name] for name, used in side.cpu_seconds().items()})
 
