@@ -128,7 +128,7 @@ bench-streams *arguments: services _synced
 bench-vllm *arguments: services engine
     {{ run }} python -m tests.bench.vllm_server "$@"
 
-# The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm
+# The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm, --beams N
 [group('measure')]
 bench-lanes *arguments: _synced
     {{ run }} python -m tests.bench.lanes "$@"

@@ -3,6 +3,7 @@
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import hypothesis
 import pytest
@@ -17,12 +18,23 @@ from headrace.apps.cli.nodes import (
     running_rabbitmq,
     running_redis,
 )
-from headrace.schema.settings import BrokerSettings, Secret
+from headrace.schema.settings import BrokerSettings
+from headrace.schema.settings.services import QueueType
+from headrace.transport.rabbitmq.topology import QueueKind
+from tests.support.brokers import kind_of, settings_of
 from tests.support.services import IN_CI, give_up
 
 # A shared machine may be slow at any moment: a test that fails by the clock says nothing.
+# CI tries the same examples each time, so that a red run is about the change; at a desk they are new ones each time.
 hypothesis.settings.register_profile("headrace", deadline=None)
-hypothesis.settings.load_profile("headrace")
+hypothesis.settings.register_profile("headrace-ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("headrace-ci" if IN_CI else "headrace")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let one choose what the tests' task queues are."""
+    types = get_args(QueueType)
+    parser.addoption("--queue-type", choices=types, default=types[0], help="of the task queues on a real RabbitMQ")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -71,12 +83,23 @@ def postgresql_node() -> Iterator[PostgresqlNode]:
         give_up(error)
 
 
+@pytest.fixture(scope="session")
+def queue_type(pytestconfig: pytest.Config) -> QueueType:
+    """What task queues are in this test run."""
+    chosen: Any = pytestconfig.getoption("--queue-type")
+    return chosen
+
+
 @pytest.fixture
-def broker_settings(rabbitmq_node: RabbitMqNode) -> BrokerSettings:
+def broker_settings(rabbitmq_node: RabbitMqNode, queue_type: QueueType) -> BrokerSettings:
     """Settings that reach the RabbitMQ node."""
-    return BrokerSettings(
-        url=rabbitmq_node.url, username=rabbitmq_node.username, password=Secret(rabbitmq_node.password)
-    )
+    return settings_of(rabbitmq_node, queue_type)
+
+
+@pytest.fixture
+def queue_kind(broker_settings: BrokerSettings) -> QueueKind:
+    """What task queues are at the RabbitMQ node, with its version."""
+    return kind_of(broker_settings)
 
 
 @pytest.fixture(scope="session")

@@ -14,11 +14,13 @@ import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 from msgspec import Struct
 
 from headrace.apps.cli.nodes import running_redis
+from headrace.schema.settings.services import QueueType
 from tests.bench.clients import ask_all
 from tests.bench.sides import BODY, broker_settings, memory_side, running, running_gateway, script_settings
 from tests.support.serving import HEADRACE, clean_environment
@@ -44,7 +46,7 @@ def measure(target: Target, *, clients: int, requests: int) -> list[float]:
 
 
 @contextmanager
-def all_sides(folder: Path) -> Generator[dict[str, Target]]:
+def all_sides(folder: Path, queue_type: QueueType) -> Generator[dict[str, Target]]:
     """Run everything that is compared."""
     settings = script_settings(folder, step_seconds=STEP_SECONDS, tokens=TOKENS)
     with ExitStack() as stack:
@@ -52,6 +54,7 @@ def all_sides(folder: Path) -> Generator[dict[str, Target]]:
         broker = stack.enter_context(broker_settings(folder))
         redis, _ = stack.enter_context(running_redis(folder / "redis"))
         queued = {**settings, **broker.settings, "HEADRACE_REDIS_URL": redis.url}
+        queued["HEADRACE_BROKER_QUEUE_TYPE"] = queue_type
         stack.enter_context(running("worker", folder, queued))
         _, address = stack.enter_context(running_gateway(folder, queued))
         metered = queued | {
@@ -85,8 +88,10 @@ def main() -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(prog="just bench", description=__doc__)
     parser.add_argument("--rounds", type=int, default=5, help="rounds of each side (default: 5)")
-    rounds: int = parser.parse_args().rounds
-    with tempfile.TemporaryDirectory() as name, all_sides(Path(name)) as sides:
+    parser.add_argument("--queue-type", choices=get_args(QueueType), default="classic", help="of the task queues")
+    arguments = parser.parse_args()
+    rounds: int = arguments.rounds
+    with tempfile.TemporaryDirectory() as name, all_sides(Path(name), arguments.queue_type) as sides:
         sys.stdout.write(
             "| clients | memory p50 / p99 ms | rabbitmq p50 / p99 ms | metered p50 / p99 ms "
             "| RabbitMQ adds p50 ms | counting adds p50 ms |\n|---|---|---|---|---|---|\n"

@@ -1,7 +1,8 @@
 """The time to the first token of an urgent request while batch work fills the engine, against an idle engine.
 
 It asks one `headrace serve` by turns, idle and full, so that whatever else the machine does falls on both alike. Full
-means that twice as many batch streams as the engine has slots are open, and are opened again as they end.
+means that twice as many batch streams as the engine has slots are open, and are opened again as they end; with
+`--beams` they are beam searches.
 """
 
 import argparse
@@ -28,14 +29,16 @@ WAIT_SECONDS = 60
 BETWEEN_SECONDS = 0.3
 
 
-def body(max_tokens: int) -> dict[str, object]:
+def body(max_tokens: int, *, beams: int = 0) -> dict[str, object]:
     """Return a streamed chat."""
+    search = {"use_beam_search": True, "best_of": beams} if beams else {}
     return {
         "model": MODEL,
         "stream": True,
         "max_tokens": max_tokens,
         "ignore_eos": True,
         "messages": [{"role": "user", "content": "Tell me a long story about a river and a mill."}],
+        **search,
     }
 
 
@@ -50,11 +53,12 @@ async def ask(client: httpx.AsyncClient) -> float:
     return first
 
 
-async def read_batch(client: httpx.AsyncClient, begun: asyncio.Semaphore) -> None:
+async def read_batch(client: httpx.AsyncClient, begun: asyncio.Semaphore, *, beams: int) -> None:
     """Keep one batch stream open for ever."""
     headers = {"Headrace-Lane": "batch", "Headrace-Timeout-Seconds": "600"}
+    asked = body(BATCH_TOKENS, beams=beams)
     while True:
-        async with client.stream("POST", "/v1/chat/completions", json=body(BATCH_TOKENS), headers=headers) as answer:
+        async with client.stream("POST", "/v1/chat/completions", json=asked, headers=headers) as answer:
             has_begun = False
             async for line in answer.aiter_lines():
                 if not has_begun and '"delta":{"content":' in line:
@@ -63,11 +67,11 @@ async def read_batch(client: httpx.AsyncClient, begun: asyncio.Semaphore) -> Non
 
 
 @asynccontextmanager
-async def full_of_batch_work(client: httpx.AsyncClient) -> AsyncGenerator[None]:
+async def full_of_batch_work(client: httpx.AsyncClient, *, beams: int) -> AsyncGenerator[None]:
     """Fill the engine for as long as the block lasts."""
     begun = asyncio.Semaphore(0)
     async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(read_batch(client, begun)) for _ in range(2 * SLOTS)]
+        tasks = [group.create_task(read_batch(client, begun, beams=beams)) for _ in range(2 * SLOTS)]
         async with asyncio.timeout(WAIT_SECONDS):
             for _ in range(SLOTS):
                 await begun.acquire()
@@ -76,7 +80,7 @@ async def full_of_batch_work(client: httpx.AsyncClient) -> AsyncGenerator[None]:
             task.cancel()
 
 
-async def measure(address: str, *, rounds: int, requests: int) -> dict[str, list[float]]:
+async def measure(address: str, *, rounds: int, requests: int, beams: int) -> dict[str, list[float]]:
     """Return the milliseconds to the first text, idle and full."""
     found: dict[str, list[float]] = {"idle": [], "full": []}
     limits = httpx.Limits(max_connections=4 * SLOTS)
@@ -86,7 +90,7 @@ async def measure(address: str, *, rounds: int, requests: int) -> dict[str, list
             for _ in range(requests):
                 found["idle"].append(await ask(client))
                 await asyncio.sleep(BETWEEN_SECONDS)
-            async with full_of_batch_work(client):
+            async with full_of_batch_work(client, beams=beams):
                 for _ in range(requests):
                     found["full"].append(await ask(client))
                     await asyncio.sleep(BETWEEN_SECONDS)
@@ -99,6 +103,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=["scripted", "vllm"], default="scripted", help="(default: scripted)")
     parser.add_argument("--rounds", type=int, default=3, help="rounds of each kind (default: 3)")
     parser.add_argument("--requests", type=int, default=10, help="urgent requests in a round (default: 10)")
+    parser.add_argument("--beams", type=int, default=0, help="fill it with beam searches of this width (default: none)")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -112,7 +117,9 @@ def main() -> None:
             "HEADRACE_LOG_LEVEL": "error",
         }
         with serving(folder=folder, environment=environment) as server:
-            found = asyncio.run(measure(server.address, rounds=arguments.rounds, requests=arguments.requests))
+            found = asyncio.run(
+                measure(server.address, rounds=arguments.rounds, requests=arguments.requests, beams=arguments.beams)
+            )
             pauses = metric(server.address, "headrace_worker_pauses_total")
     idle, full = (statistics.median(found[kind]) for kind in ("idle", "full"))
     sys.stdout.write(

@@ -19,12 +19,14 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import get_args
 
 import httpx
 import msgspec
 from msgspec import Struct
 
 from headrace.apps.cli.nodes import running_rabbitmq, running_redis
+from headrace.schema.settings.services import QueueType
 from tests.chaos.client import Answer, Verdict, ask, judge
 from tests.chaos.faults import FAULTS, Site
 from tests.chaos.ledger import ADMIN_KEY, Billed, Tenant
@@ -120,7 +122,13 @@ def listen(address: str, orders: Sequence[Order], key: str) -> Mapping[int, Mapp
 
 
 def run(
-    *, requests: int, seed: int, faults: Sequence[str], pause_seconds: float, engine: EngineKind = "scripted"
+    *,
+    requests: int,
+    seed: int,
+    faults: Sequence[str],
+    pause_seconds: float,
+    engine: EngineKind = "scripted",
+    queue_type: QueueType = "classic",
 ) -> Report:
     """Run the whole, and return the report."""
     dice = random.Random(seed)  # noqa: S311 - a run that can be repeated, and no secret
@@ -130,7 +138,8 @@ def run(
         (folder / "redis").mkdir()
         node, broker = stack.enter_context(running_rabbitmq(folder / "rabbitmq"))
         redis_node, redis = stack.enter_context(running_redis(folder / "redis"))
-        deployed = stack.enter_context(deployment(node, folder, redis_url=redis_node.url, engine=engine))
+        parts = deployment(node, folder, redis_url=redis_node.url, engine=engine, queue_type=queue_type)
+        deployed = stack.enter_context(parts)
         site = Site(deployed, broker=broker, redis=redis)
         deployed.start_gateway(HEADRACE_ACCOUNTS_ENABLED="true", HEADRACE_ACCOUNTS_ADMIN_KEY=ADMIN_KEY)
         for _ in range(WORKERS[engine]):
@@ -202,6 +211,7 @@ def main() -> int:
     parser.add_argument("--faults", default=",".join(FAULTS), help=f"which, of {', '.join(FAULTS)} (default: all)")
     parser.add_argument("--pause", type=float, default=4.0, help="most seconds between two faults (default: 4)")
     parser.add_argument("--engine", choices=["scripted", "vllm"], default="scripted", help="who answers")
+    parser.add_argument("--queue-type", choices=get_args(QueueType), default="classic", help="of the task queues")
     arguments = parser.parse_args()
     faults: list[str] = arguments.faults.split(",")
     if unknown := set(faults) - FAULTS.keys():
@@ -209,7 +219,12 @@ def main() -> int:
     seed: int = random.SystemRandom().randrange(2**31) if arguments.seed is None else arguments.seed
     sys.stdout.write(f"seed {seed}\n")
     report = run(
-        requests=arguments.requests, seed=seed, faults=faults, pause_seconds=arguments.pause, engine=arguments.engine
+        requests=arguments.requests,
+        seed=seed,
+        faults=faults,
+        pause_seconds=arguments.pause,
+        engine=arguments.engine,
+        queue_type=arguments.queue_type,
     )
     sys.stdout.write(f"{msgspec.json.encode(report).decode()}\n")
     return int(any(getattr(report, name) for name in BAD))

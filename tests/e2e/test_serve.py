@@ -12,7 +12,8 @@ import psutil
 import pytest
 
 from headrace.apps.cli.nodes import free_ports
-from tests.support.serving import Serving, metric, serving, wait_gone, wait_metric
+from tests.support.process_tree import kill, survivors
+from tests.support.serving import Serving, metric, serving, wait_metric
 
 MODEL = "smollm2-135m-instruct"
 SLOW = '[[rules]]\nwhen = ""\ntokens = 60\nstep_seconds = 0.02\n'
@@ -67,7 +68,7 @@ def test_ctrl_c_finishes_what_runs_and_leaves_nothing(tmp_path: Path) -> None:
         assert server.wait() == 0
     assert received.endswith("data: [DONE]\n\n")
     assert received.count('"content":') >= 60
-    assert wait_gone(family) == []
+    assert survivors(family, seconds=30) == []
 
 
 def test_a_drain_that_runs_out_of_time_ends_streams_with_an_error_event(tmp_path: Path) -> None:
@@ -85,7 +86,7 @@ def test_killing_the_process_group_leaves_nothing(tmp_path: Path) -> None:
     with serving(folder=tmp_path, environment=_scripted(tmp_path)) as server:
         family = server.family()
         server.kill_group()
-        assert wait_gone(family) == []
+        assert survivors(family, seconds=30) == []
 
 
 @pytest.mark.engine
@@ -103,11 +104,11 @@ def test_ctrl_c_lets_the_real_engine_finish_and_killing_the_group_takes_it_along
         received = reader.finish()
         assert server.wait() == 0
     assert received.endswith("data: [DONE]\n\n")
-    assert wait_gone(family) == []
+    assert survivors(family, seconds=30) == []
     with serving(folder=repository, environment=tiny) as server:
         family = server.family()
         server.kill_group()
-        assert wait_gone(family) == []
+        assert survivors(family, seconds=30) == []
 
 
 @pytest.mark.engine
@@ -119,13 +120,12 @@ def test_an_engine_that_is_killed_tells_every_stream_and_ends_the_process(reposi
     with serving(folder=repository, environment=environment) as server:
         family = server.family()
         reader = _Reader(server.address, _body(stream=True, max_tokens=1900))
-        for child in psutil.Process(server.pid).children(recursive=True):
-            child.kill()
+        kill(psutil.Process(server.pid).children(recursive=True))
         received = reader.finish()
         assert server.wait() == 1
         assert "the engine" in server.text
     assert '"engine_dead"' in received
-    assert wait_gone(family) == []
+    assert survivors(family, seconds=30) == []
 
 
 def test_a_client_that_stops_reading_and_then_leaves_frees_the_engine(scripted: Serving) -> None:

@@ -28,6 +28,7 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     StoredChunk,
     StreamChunk,
     Timings,
@@ -43,6 +44,7 @@ from headrace.schema.formats import (
     RegexFormat,
     ResponseFormat,
 )
+from headrace.schema.last_word import LastWord
 from headrace.schema.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 from headrace.schema.payload import PayloadRef
 from headrace.schema.request import (
@@ -87,9 +89,16 @@ _CHAT = ChatCompletionRequest(
         Message(
             "assistant",
             (
-                ReasoningPart("They ask about the weather.", "c2lnbmVk"),
-                TextPart("Let me look. 🌍"),
-                ToolCallPart(id="call_1", name="get_weather", arguments='{"city":"Bonn"}'),
+                ReasoningPart("They ask about the weather.", "c2lnbmVk", "anthropic"),
+                ReasoningPart("", "ZW5jcnlwdGVk", "anthropic", is_redacted=True),
+                TextPart("Let me look. 🌍", "dGV4dA==", "gemini"),
+                ToolCallPart(
+                    id="call_1",
+                    name="get_weather",
+                    arguments='{"city":"Bonn"}',
+                    signature="Y2FsbA==",
+                    signed_by="gemini",
+                ),
                 ToolCallPart(id="call_2", name="get_time", arguments="{}"),
             ),
         ),
@@ -133,6 +142,7 @@ _CHAT = ChatCompletionRequest(
         prompt=True,
         prompt_logprobs=0,
         queue_position=True,
+        signatures=True,
     ),
     tools=(
         Tool(name="get_weather", description="The weather of a city.", parameters=_WEATHER, strict=True),
@@ -191,7 +201,12 @@ REPLIES: list[ReplyItem] = [
                 (5, 70000),
                 _LOGPROBS,
                 "They ask.",
-                (ToolCallDelta(0, '{"city":', "call_1", "get_weather"), ToolCallDelta(1, "{}")),
+                (
+                    ToolCallDelta(0, '{"city":', "call_1", "get_weather", Signature("Y2FsbA==", "gemini")),
+                    ToolCallDelta(1, "{}"),
+                ),
+                Signature("ZW5jcnlwdGVk", "anthropic", is_redacted=True),
+                Signature("dGV4dA==", "gemini"),
             ),
             SequenceDelta(0, "plain"),
             SequenceFinished(1, "stop", "END"),
@@ -205,6 +220,8 @@ REPLIES: list[ReplyItem] = [
     AttemptRunning("gen_2", 1, "node-1-abc", is_returned=True),
     StoredChunk("gen_2", 1, PayloadRef(key="replies/gen_2/1-ab", size_bytes=200_000, sha256="0f" * 32)),
 ]
+
+LAST_WORD = LastWord("gen_2", 2, "node-1-abc", Usage(12, 34, 8, 5), 1700000600.5, "org/model_1")
 
 CONTROLS: list[ControlMessage] = [
     CancelGeneration("gen_2", 1700000600.5, 1),

@@ -9,6 +9,7 @@ from headrace.accounts.ledger.base import MemoryUsageStore, UsageRow
 from headrace.accounts.ledger.journal import Journal
 from headrace.accounts.ledger.ledger import UsageLedger
 from headrace.accounts.limits import UNLIMITED, CallerLimits
+from headrace.accounts.metering.recovering import RecoveryPatience, WordRecovery
 from headrace.accounts.metering.settling import Settling
 from headrace.accounts.metering.source import MeteredSource, MeteringParts
 from headrace.accounts.prices import PriceTable
@@ -16,6 +17,7 @@ from headrace.accounts.quota.base import (
     Amount,
     Counter,
     LimitKind,
+    Peeked,
     QuotaStore,
     QuotaUnavailableError,
     Reservation,
@@ -30,8 +32,11 @@ from headrace.schema.caller import Caller
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import Usage
 from headrace.schema.settings import PriceSettings
+from headrace.transport.last_words import LastWords
 from tests.support.recorders import Recorder
 from tests.support.values import fresh_name
+
+NO_PATIENCE = RecoveryPatience(word_seconds=0.0)
 
 
 class FlakyUsageStore(Recorder):
@@ -114,6 +119,10 @@ class FlakyQuotaStore:
         await self._ask()
         return await self.inner.look(tenant_id, subject)
 
+    async def peek(self, tenant_id: str, subject: str) -> Peeked:
+        await self._ask()
+        return await self.inner.peek(tenant_id, subject)
+
     async def close(self) -> None:
         await self.inner.close()
 
@@ -163,6 +172,8 @@ class Meter:
         record_anonymous: bool = False,
         owner: str | None = None,
         rows: FlakyUsageStore | None = None,
+        words: LastWords | None = None,
+        patience: RecoveryPatience = NO_PATIENCE,
     ) -> None:
         self.observer = MeteringRecorder()
         self.limits = GivenLimits(limits)
@@ -176,7 +187,7 @@ class Meter:
         self.ledger = UsageLedger(
             self.journal,
             self.rows,
-            recovered=self._recover,
+            recovery=WordRecovery(self._recover, words, patience=patience),
             observers=[self.observer],
             batch_seconds=0.0,
         )

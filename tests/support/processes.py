@@ -3,7 +3,7 @@
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -11,6 +11,7 @@ from typing import Literal
 import httpx
 
 from headrace.apps.cli.nodes import RabbitMqNode, free_ports
+from headrace.schema.settings.services import QueueType
 from tests.support.serving import clean_environment
 
 MODEL = "smollm2-135m-instruct"
@@ -77,7 +78,15 @@ class Deployment:
     """Gateways and workers of one broker, with the scripted engine, or with vLLM and a tiny model of random weights."""
 
     def __init__(
-        self, node: RabbitMqNode, folder: Path, stack: ExitStack, *, redis_url: str, engine: EngineKind
+        self,
+        node: RabbitMqNode,
+        folder: Path,
+        stack: ExitStack,
+        *,
+        redis_url: str,
+        engine: EngineKind,
+        queue_type: QueueType,
+        environment: Mapping[str, str],
     ) -> None:
         self._folder = folder
         self._stack = stack
@@ -92,6 +101,7 @@ class Deployment:
                 "HEADRACE_BROKER_USERNAME": node.username,
                 "HEADRACE_BROKER_PASSWORD": node.password,
                 "HEADRACE_BROKER_RECONNECT_SECONDS": "0.3",
+                "HEADRACE_BROKER_QUEUE_TYPE": queue_type,
                 "HEADRACE_REDIS_URL": redis_url,
                 "HEADRACE_GATEWAY_PORT": str(self.port),
                 "HEADRACE_ENGINE_KIND": engine,
@@ -99,6 +109,7 @@ class Deployment:
                 "HEADRACE_LOG_FORMAT": "json",
                 # Long before the slowest first token, so that a test can tell that a stream has begun.
                 "HEADRACE_GATEWAY_HEADER_WAIT_SECONDS": "0.2",
+                **environment,
             }
         )
         self._count = 0
@@ -124,11 +135,11 @@ class Deployment:
         wait_for(self.is_alive, "the gateway answers")
         return gateway
 
-    def start_another_gateway(self) -> tuple[Process, str]:
+    def start_another_gateway(self, **further: str) -> tuple[Process, str]:
         """Start a further gateway; return it with its address."""
         (port,) = free_ports(1)
         address = f"http://127.0.0.1:{port}"
-        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port))
+        gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port), **further)
         wait_for(lambda: _is_alive(address), "the other gateway answers")
         return gateway, address
 
@@ -160,7 +171,21 @@ def body_for(text: str, **fields: object) -> dict[str, object]:
 
 @contextmanager
 def deployment(
-    node: RabbitMqNode, folder: Path, *, redis_url: str = "", engine: EngineKind = "scripted"
+    node: RabbitMqNode,
+    folder: Path,
+    *,
+    redis_url: str = "",
+    engine: EngineKind = "scripted",
+    queue_type: QueueType = "classic",
+    environment: Mapping[str, str] | None = None,
 ) -> Generator[Deployment]:
     with ExitStack() as stack:
-        yield Deployment(node, folder, stack, redis_url=redis_url, engine=engine)
+        yield Deployment(
+            node,
+            folder,
+            stack,
+            redis_url=redis_url,
+            engine=engine,
+            queue_type=queue_type,
+            environment=environment or {},
+        )

@@ -41,7 +41,7 @@ def make_call(request: ChatCompletionRequest | None = None, *, seconds: float = 
     """Return a call; without a request it is a plain one that asks for reasoning too."""
     if request is None:
         request = ChatCompletionRequest(
-            model="m", messages=(Message("user", "Hello"),), output=OutputFlags(reasoning=True)
+            model="m", messages=(Message("user", "Hello"),), output=OutputFlags(reasoning=True, signatures=True)
         )
     return ProviderCall(request_id="gen_1", request=request, timeout_seconds=seconds)
 

@@ -14,6 +14,8 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tests.support.process_tree import survivors, tree
+
 HEADRACE = str(Path(sys.executable).parent / "headrace")
 READY = re.compile(r"Ready after [\d.]+ s at (\S+)")
 START_SECONDS = 120
@@ -83,18 +85,7 @@ class Serving:
 
     def family(self) -> list[psutil.Process]:
         """The process and all its descendants, now."""
-        parent = psutil.Process(self.pid)
-        return [parent, *parent.children(recursive=True)]
-
-
-def wait_gone(processes: list[psutil.Process]) -> list[psutil.Process]:
-    """Wait for processes to end; return those that did not."""
-    deadline = time.monotonic() + END_SECONDS
-    alive = processes
-    while alive and time.monotonic() < deadline:
-        _, alive = psutil.wait_procs(alive, timeout=0.2)
-        alive = [process for process in alive if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
-    return alive
+        return tree(self.pid)
 
 
 def clean_environment(extra: Mapping[str, str]) -> dict[str, str]:
@@ -128,7 +119,7 @@ def serving(
             family = server.family()
             server.kill_group()
             process.wait(END_SECONDS)
-            wait_gone(family)
+            survivors(family, seconds=END_SECONDS)
         server.close()
 
 

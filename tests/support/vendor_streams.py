@@ -41,6 +41,7 @@ class VendorStream(Struct, frozen=True, kw_only=True):
         usage: in our words.
         finish_reason: ours.
         ends: data after the values.
+        signatures: of thoughts, texts and calls, in the order in which they come.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class VendorStream(Struct, frozen=True, kw_only=True):
     usage: Usage
     finish_reason: str
     ends: tuple[bytes, ...] = ()
+    signatures: tuple[str, ...] = ()
 
     @property
     def body(self) -> bytes:
@@ -275,6 +277,7 @@ STREAMS: tuple[VendorStream, ...] = (
         ),
         text="I look.",
         reasoning="Two cities.",
+        signatures=("c2lnbmVk", "abc"),
         calls=(Call("toolu_1", "weather", '{"city": "Zürich"}'), Call("toolu_2", "time", "{}")),
         usage=Usage(20, 40, 9, 12),
         finish_reason="tool_calls",
@@ -286,7 +289,7 @@ STREAMS: tuple[VendorStream, ...] = (
             gemini_chunk({"text": "Thinking it over.", "thought": True}, usage={"promptTokenCount": 8}),
             *(gemini_chunk({"text": piece}) for piece in PIECES),
             gemini_chunk(
-                {"text": ""},
+                {"text": "", "thoughtSignature": "dGV4dA=="},
                 finish="MAX_TOKENS",
                 usage={
                     "promptTokenCount": 8,
@@ -298,6 +301,7 @@ STREAMS: tuple[VendorStream, ...] = (
             ),
         ],
         text=TEXT,
+        signatures=("dGV4dA==",),
         reasoning="Thinking it over.",
         usage=Usage(8, 9, 2, 4),
         finish_reason="length",
@@ -320,7 +324,8 @@ STREAMS: tuple[VendorStream, ...] = (
             ),
         ],
         text="I look.",
-        calls=(Call("fc1--sig-c2lnbmVk", "weather", '{"city":"Zürich"}'), Call("fc2", "time", "{}")),
+        signatures=("c2lnbmVk",),
+        calls=(Call("fc1", "weather", '{"city":"Zürich"}'), Call("fc2", "time", "{}")),
         usage=Usage(8, 5),
         finish_reason="tool_calls",
     ),

@@ -195,7 +195,53 @@ async def test_the_audit_log_says_who_did_what(admin: StoreAdmin) -> None:
     first = await admin.list_audit(limit=3)
     rest = await admin.list_audit(before=int(first.next or 0))
     assert [*first.data, *rest.data] == list(entries)
-    assert (await admin.list_audit(tenant="ten_nobody")).data == ()
+    assert {entry.tenant_name for entry in entries} == {"acme"}
+    assert [entry.key_name for entry in entries] == ["application", "application", "app", None]
+    await admin.change_tenant("acme", TenantPatch(name="acme-ltd"))
+    assert {entry.tenant_name for entry in (await admin.list_audit(tenant="acme-ltd")).data} == {"acme-ltd"}
+    await admin.change_tenant("acme-ltd", TenantPatch(disabled=True))
+    await admin.delete_tenant("acme-ltd")
+    newest, *_ = entries = (await admin.list_audit(tenant=tenant.id)).data
+    assert (newest.action, newest.tenant_name, len(entries)) == ("tenant.delete", "acme-ltd", 7)
+    for unknown in ("ten_nobody", "acme-ltd"):
+        with pytest.raises(HeadraceError, match=r"no tenant is called '\S+'; there is none yet"):
+            await admin.list_audit(tenant=unknown)
+
+
+async def test_a_key_is_found_by_what_people_call_it(admin: StoreAdmin) -> None:
+    await admin.create_tenant(TenantDraft(name="beta"))
+    issued = await admin.create_key(KeyDraft(tenant="beta", name="night"))
+    prefix = issued.key.secrets[0].prefix
+    for reference in (issued.key.id, prefix, f"hr_{prefix}", f"hr_{prefix}_…", issued.secret, "night"):
+        assert await admin.find_key(reference) == issued.key
+    assert issued.key.tenant_name == "beta"
+    assert [key.tenant_name for key in (await admin.list_keys()).data] == ["beta"]
+    key_id = await make_key(admin, name="night")
+    with pytest.raises(
+        HeadraceError, match=rf"several keys are called 'night': beta's night \(hr_{prefix}\), "
+    ) as caught:
+        await admin.revoke_key("night")
+    assert (caught.value.code, caught.value.param) == (ErrorCode.CONFLICT, "key")
+    assert (await admin.find_key(key_id)).revoked_at is None
+    with pytest.raises(
+        HeadraceError, match=r"no key is called 'day'; you have: beta's night \(hr_\w+\), acme's"
+    ) as caught:
+        await admin.find_key("day")
+    assert (caught.value.code, caught.value.param) == (ErrorCode.NOT_FOUND, "key")
+    wrong = issued.secret[:-1]
+    with pytest.raises(HeadraceError) as caught:
+        await admin.find_key("hr_nobody0000_" + wrong.rpartition("_")[2])
+    assert "'hr_nobody0000'" in caught.value.message
+    assert wrong.rpartition("_")[2] not in caught.value.message
+
+
+async def test_what_there_is_is_said_as_far_as_it_is_worth_reading(admin: StoreAdmin) -> None:
+    with pytest.raises(HeadraceError, match="no tenant is called 'acme'; there is none yet"):
+        await admin.find_tenant("acme")
+    for number in range(21):
+        await admin.create_tenant(TenantDraft(name=f"t{number:02}"))
+    with pytest.raises(HeadraceError, match=r"you have: t00, t01, .*, t19, …$"):
+        await admin.find_tenant("acme")
 
 
 async def test_changes_at_the_same_time_happen_one_after_the_other(admin: StoreAdmin) -> None:
@@ -204,3 +250,19 @@ async def test_changes_at_the_same_time_happen_one_after_the_other(admin: StoreA
     await asyncio.gather(*(admin.change_key(key_id, KeyPatch(limits=patch)) for patch in patches))
     expected = KeyLimits(requests_per_minute=7, tokens_per_day=8, tokens_per_month=9)
     assert (await admin.find_key(key_id)).limits == expected
+
+
+@pytest.mark.parametrize("text", ["\0", "key_\0", "ten_\0", "hr_\0", "x" * 5000])
+async def test_whatever_is_named_is_only_unknown(admin: StoreAdmin, text: str) -> None:
+    await make_key(admin)
+    for asking in (
+        admin.find_tenant(text),
+        admin.find_key(text),
+        admin.list_audit(tenant=text),
+        admin.list_keys(tenant=text),
+        admin.revoke_key(text),
+        admin.create_key(KeyDraft(tenant=text, name="app")),
+    ):
+        with pytest.raises(HeadraceError) as caught:
+            await asking
+        assert caught.value.code in (ErrorCode.NOT_FOUND, ErrorCode.INVALID_REQUEST)

@@ -9,17 +9,33 @@ from headrace.gateway.dialects.anthropic.errors import AnthropicDialect
 from headrace.gateway.dialects.anthropic.parse import AnthropicParser
 from headrace.gateway.dialects.base import Rendering
 from headrace.schema.events import FinishReason
-from tests.contract.dialects.base import MODEL, TOOLS, Frame, Told, ToldSequence, decode_arguments, open_rendering
+from tests.contract.dialects.base import (
+    MODEL,
+    TOOLS,
+    Frame,
+    Signed,
+    Told,
+    ToldSequence,
+    decode_arguments,
+    open_rendering,
+    signed_in,
+)
 from tests.contract.dialects.scripts import Feature, Script
 
-_DELTAS = {"text_delta": "text", "thinking_delta": "thinking", "input_json_delta": "partial_json"}
+_DELTAS = {
+    "text_delta": "text",
+    "thinking_delta": "thinking",
+    "signature_delta": "signature",
+    "input_json_delta": "partial_json",
+}
 
 
 class AnthropicAdapter:
     """`/v1/messages`, and its count of tokens."""
 
     name = "anthropic"
-    features = frozenset[Feature]({"reasoning", "tools", "stop", "count"})
+    features = frozenset[Feature]({"reasoning", "tools", "stop", "count", "signatures"})
+    signs = frozenset({"reasoning", "tool_call"})
     ends: Mapping[FinishReason, str] = {
         "stop": "end_turn",
         "length": "max_tokens",
@@ -70,12 +86,40 @@ class AnthropicAdapter:
         for block in blocks:
             if block["type"] == "tool_use":
                 block["input"] = decode_arguments(block["partial_json"] or "{}")
-        return _to_told({**start["message"], **delta["delta"], "content": blocks, "usage": delta["usage"]})
+            del block["partial_json"]
+        return self._to_told({**start["message"], **delta["delta"], "content": blocks, "usage": delta["usage"]})
 
     def read_whole(self, body: dict[str, Any]) -> Told:
         if "content" not in body:
             return Told(sequences={}, usage=body)
-        return _to_told(body)
+        return self._to_told(body)
+
+    def _send_back(self, blocks: list[dict[str, Any]]) -> tuple[Signed, ...]:
+        results = [
+            {"type": "tool_result", "tool_use_id": block["id"], "content": "42"}
+            for block in blocks
+            if block["type"] == "tool_use"
+        ]
+        answer = [{"role": "assistant", "content": blocks}] if blocks else []
+        user = {"role": "user", "content": "Hello"}
+        then = {"role": "user", "content": [*results, {"type": "text", "text": "So?"}]}
+        body = {"model": MODEL, "max_tokens": 9, "messages": [user, *answer, then]}
+        return signed_in(self._parser.parse(msgspec.json.encode(body)).request.messages)
+
+    def _to_told(self, message: dict[str, Any]) -> Told:
+        blocks = message["content"]
+        calls = [block for block in blocks if block["type"] == "tool_use"]
+        sequence = ToldSequence(
+            text="".join(block["text"] for block in blocks if block["type"] == "text"),
+            end=message["stop_reason"],
+            stop=message["stop_sequence"],
+            reasoning="".join(block["thinking"] for block in blocks if block["type"] == "thinking"),
+            calls=tuple((block["name"], block["input"]) for block in calls),
+            call_ids=tuple(block["id"] for block in calls),
+            signed=self._send_back(blocks),
+        )
+        tokens = ("input_tokens", "output_tokens", "cache_read_input_tokens")
+        return Told(sequences={0: sequence}, usage={name: message["usage"][name] for name in tokens})
 
     def read_tokens(self, usage: dict[str, Any]) -> tuple[int, int]:
         return usage["input_tokens"] + usage.get("cache_read_input_tokens", 0), usage.get("output_tokens", 0)
@@ -88,18 +132,3 @@ class AnthropicAdapter:
         assert body["type"] == "error"
         assert set(body["error"]) == {"type", "message"}
         return body["error"]["message"]
-
-
-def _to_told(message: dict[str, Any]) -> Told:
-    blocks = message["content"]
-    calls = [block for block in blocks if block["type"] == "tool_use"]
-    sequence = ToldSequence(
-        text="".join(block["text"] for block in blocks if block["type"] == "text"),
-        end=message["stop_reason"],
-        stop=message["stop_sequence"],
-        reasoning="".join(block["thinking"] for block in blocks if block["type"] == "thinking"),
-        calls=tuple((block["name"], block["input"]) for block in calls),
-        call_ids=tuple(block["id"] for block in calls),
-    )
-    tokens = ("input_tokens", "output_tokens", "cache_read_input_tokens")
-    return Told(sequences={0: sequence}, usage={name: message["usage"][name] for name in tokens})

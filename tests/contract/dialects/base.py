@@ -9,6 +9,7 @@ from msgspec import Struct
 from headrace.gateway.dialects.base import Dialect, ParsedCall, Rendering
 from headrace.scheduler.base import Submission
 from headrace.schema.events import FinishReason
+from headrace.schema.messages import ImagePart, Message, Part, ReasoningPart, ToolCallPart, ToolResultPart
 from tests.contract.dialects.scripts import REQUEST_ID, Feature, Script
 
 TOOLS: dict[str, dict[str, Any]] = {
@@ -30,6 +31,39 @@ class Frame(Struct, frozen=True):
         return msgspec.json.decode(self.data, type=dict[str, Any])
 
 
+class Signed(Struct, frozen=True):
+    """What a vendor signed, as it is after a client has sent it back.
+
+    Attributes:
+        kind: the tag of the part.
+        content: the thought, the text, or the name of the tool.
+        value: the signature.
+        signed_by: whose it is.
+        is_redacted: the thought itself is in it.
+    """
+
+    kind: str
+    content: str
+    value: str
+    signed_by: str | None
+    is_redacted: bool = False
+
+
+def signed_in(messages: Sequence[Message]) -> tuple[Signed, ...]:
+    """Return what is signed of a conversation."""
+    return tuple(found for message in messages for part in message.parts for found in signed_of(part))
+
+
+def signed_of(part: Part) -> tuple[Signed, ...]:
+    """Return a part as what is signed, if it is."""
+    if isinstance(part, ImagePart | ToolResultPart) or not part.signature:
+        return ()
+    kind = str(part.__struct_config__.tag)
+    content = part.name if isinstance(part, ToolCallPart) else part.text
+    is_redacted = isinstance(part, ReasoningPart) and part.is_redacted
+    return (Signed(kind, content, part.signature, part.signed_by, is_redacted),)
+
+
 class ToldSequence(Struct, frozen=True, kw_only=True):
     """What a client learns of a sequence; None where the dialect has no word for it, or was not asked.
 
@@ -42,6 +76,7 @@ class ToldSequence(Struct, frozen=True, kw_only=True):
         call_ids: the ids of the calls.
         logprobs: of its tokens.
         token_ids: of its tokens.
+        signed: what comes back of the signatures when the client sends the answer back as it got it.
     """
 
     text: str
@@ -52,6 +87,7 @@ class ToldSequence(Struct, frozen=True, kw_only=True):
     call_ids: tuple[str, ...] = ()
     logprobs: tuple[float | None, ...] | None = None
     token_ids: tuple[int, ...] | None = None
+    signed: tuple[Signed, ...] = ()
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -77,6 +113,11 @@ class DialectAdapter(Protocol):
     @property
     def features(self) -> frozenset[Feature]:
         """What its requests can ask for."""
+        ...
+
+    @property
+    def signs(self) -> frozenset[str]:
+        """The kinds of parts whose signatures it has a place for."""
         ...
 
     @property

@@ -13,10 +13,12 @@ from tests.contract.dialects.base import (
     MODEL,
     TOOLS,
     Frame,
+    Signed,
     Told,
     ToldSequence,
     decode_arguments,
     open_rendering,
+    signed_in,
 )
 from tests.contract.dialects.scripts import ECHOED, Feature, Script
 
@@ -27,7 +29,8 @@ class NativeAdapter:
     """Headrace's own words."""
 
     name = "native"
-    features = frozenset[Feature]({"n", "reasoning", "tools", "logprobs", "stop", "count", "echo"})
+    features = frozenset[Feature]({"n", "reasoning", "tools", "logprobs", "stop", "count", "echo", "signatures"})
+    signs = frozenset({"reasoning", "text", "tool_call"})
     ends: Mapping[FinishReason, str] = {
         "stop": "stop",
         "length": "length",
@@ -50,6 +53,7 @@ class NativeAdapter:
                 "timings": True,
                 "queue_position": True,
                 "reasoning": "reasoning" in features,
+                "signatures": "signatures" in features,
                 "logprobs": bool(features & {"logprobs", "echo"}),
                 "token_ids": bool(features & {"logprobs", "echo"}),
                 "prompt": "echo" in features,
@@ -78,7 +82,14 @@ class NativeAdapter:
         for event in self._events(frames):
             match event:
                 case {"type": "sequence_started", "index": index}:
-                    growing[index] = {"text": "", "reasoning": "", "calls": {}, "logprobs": [], "token_ids": []}
+                    growing[index] = {
+                        "text": "",
+                        "reasoning": "",
+                        "calls": {},
+                        "logprobs": [],
+                        "token_ids": [],
+                        "parts": [],
+                    }
                 case {"type": "sequence_delta", "index": index}:
                     _grow(growing[index], event)
                 case {"type": "sequence_finished", "index": index}:
@@ -97,6 +108,7 @@ class NativeAdapter:
                 call_ids=tuple(piece["id"] for piece in said["calls"].values()),
                 logprobs=tuple(said["logprobs"]),
                 token_ids=tuple(said["token_ids"]),
+                signed=self._send_back(said["parts"]),
             )
             for index, said in growing.items()
         }
@@ -113,11 +125,17 @@ class NativeAdapter:
                 call_ids=tuple(call["id"] for call in item.get("tool_calls", ())),
                 logprobs=tuple(token["logprob"] for token in item.get("logprobs", ())),
                 token_ids=tuple(item.get("token_ids", ())),
+                signed=self._send_back(item.get("parts", [])),
             )
             for item in body["sequences"]
         }
         prompts = tuple(prompt["text"] for prompt in body.get("prompts", ()))
         return Told(sequences=sequences, usage=body["usage"], prompts=prompts)
+
+    def _send_back(self, parts: list[dict[str, Any]]) -> tuple[Signed, ...]:
+        answer = [{"role": "assistant", "content": parts}] if parts else []
+        body = {"model": MODEL, "messages": [*_MESSAGES, *answer]}
+        return signed_in(self._parser.parse(msgspec.json.encode(body)).request.messages)
 
     def read_tokens(self, usage: dict[str, Any]) -> tuple[int, int]:
         return usage["input_tokens"], usage["output_tokens"]
@@ -135,8 +153,37 @@ def _grow(said: dict[str, Any], event: dict[str, Any]) -> None:
     said["reasoning"] += event.get("reasoning", "")
     said["logprobs"] += (token["logprob"] for token in event.get("logprobs", ()))
     said["token_ids"] += event.get("token_ids", ())
+    _grow_parts(said["parts"], event)
     for piece in event.get("tool_calls", ()):
         call = said["calls"].setdefault(piece["index"], {"arguments": "", "id": "", "name": ""})
         call["arguments"] += piece.get("arguments", "")
         call["id"] += piece.get("id", "")
         call["name"] += piece.get("name", "")
+
+
+def _grow_parts(parts: list[dict[str, Any]], event: dict[str, Any]) -> None:
+    """Put the content of the next message together, as a client of a stream does."""
+    for kind, piece, signature in (
+        ("reasoning", event.get("reasoning", ""), event.get("thought_signature")),
+        ("text", event["text"], event.get("text_signature")),
+    ):
+        if piece:
+            _reach(parts, kind)["text"] += piece
+        if signature:
+            is_new = signature.get("is_redacted", False)
+            part = {"type": kind, "text": ""} if is_new else _reach(parts, kind)
+            part |= signature
+            if is_new:
+                parts.append(part)
+    for piece in event.get("tool_calls", ()):
+        if "id" in piece:
+            fields = {name: value for name, value in piece.items() if name != "index"}
+            parts.append({"type": "tool_call", "arguments": "", **fields})
+        else:
+            parts[-1]["arguments"] += piece["arguments"]
+
+
+def _reach(parts: list[dict[str, Any]], kind: str) -> dict[str, Any]:
+    if not parts or parts[-1]["type"] != kind or "signature" in parts[-1]:
+        parts.append({"type": kind, "text": ""})
+    return parts[-1]

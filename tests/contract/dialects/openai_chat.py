@@ -13,10 +13,12 @@ from tests.contract.dialects.base import (
     MODEL,
     TOOLS,
     Frame,
+    Signed,
     Told,
     ToldSequence,
     decode_arguments,
     open_rendering,
+    signed_in,
 )
 from tests.contract.dialects.scripts import Feature, Script
 
@@ -27,7 +29,8 @@ class OpenAIChatAdapter:
     """`/v1/chat/completions`."""
 
     name = "openai chat"
-    features = frozenset[Feature]({"n", "reasoning", "tools", "logprobs", "stop"})
+    features = frozenset[Feature]({"n", "reasoning", "tools", "logprobs", "stop", "signatures"})
+    signs = frozenset({"reasoning", "text", "tool_call"})
     ends: Mapping[FinishReason, str] = {
         "stop": "stop",
         "length": "length",
@@ -71,12 +74,35 @@ class OpenAIChatAdapter:
             assert body["usage"] is None
             for choice in body["choices"]:
                 _grow(said, choice)
-        sequences = {index: _to_sequence(_close(choice["message"]), choice) for index, choice in said.items()}
+        sequences = {index: self._to_sequence(_close(choice["message"]), choice) for index, choice in said.items()}
         return Told(sequences=sequences, usage=usage.read()["usage"])
 
     def read_whole(self, body: dict[str, Any]) -> Told:
-        sequences = {choice["index"]: _to_sequence(choice["message"], choice) for choice in body["choices"]}
+        sequences = {choice["index"]: self._to_sequence(choice["message"], choice) for choice in body["choices"]}
         return Told(sequences=sequences, usage=body["usage"])
+
+    def _send_back(self, message: dict[str, Any]) -> tuple[Signed, ...]:
+        answer = {"role": "assistant", **message, "content": message["content"] or ""}
+        if not answer.get("tool_calls"):
+            answer.pop("tool_calls", None)
+        results = [
+            {"role": "tool", "tool_call_id": call["id"], "content": "42"} for call in answer.get("tool_calls", ())
+        ]
+        body = {"model": MODEL, "messages": [{"role": "user", "content": "Hello"}, answer, *results]}
+        return signed_in(self._parser.parse(msgspec.json.encode(body)).request.messages)
+
+    def _to_sequence(self, message: dict[str, Any], choice: dict[str, Any]) -> ToldSequence:
+        items: list[dict[str, Any]] = message.get("tool_calls", [])
+        calls = [call["function"] for call in items]
+        return ToldSequence(
+            text=message["content"] or "",
+            end=choice["finish_reason"],
+            reasoning=message.get("reasoning_content") or "",
+            calls=tuple((call["name"], decode_arguments(call["arguments"])) for call in calls),
+            call_ids=tuple(call["id"] for call in items),
+            logprobs=tuple(token["logprob"] for token in (choice["logprobs"] or {"content": ()})["content"]),
+            signed=self._send_back(message),
+        )
 
     def read_tokens(self, usage: dict[str, Any]) -> tuple[int, int]:
         return usage["prompt_tokens"], usage["completion_tokens"]
@@ -109,9 +135,18 @@ def _grow(said: dict[int, dict[str, Any]], choice: dict[str, Any]) -> None:
     for name in ("content", "reasoning_content"):
         if delta.get(name) is not None:
             message[name] = (message.get(name) or "") + delta[name]
+    for block in delta.get("thinking_blocks", ()):
+        blocks = message.setdefault("thinking_blocks", [])
+        assert block["index"] == len(blocks)
+        blocks.append(block)
+    if "extra_content" in delta:
+        assert "extra_content" not in message
+        message["extra_content"] = delta["extra_content"]
     for piece in delta.get("tool_calls", ()):
         call = message["tool_calls"].setdefault(piece["index"], {"function": {"name": "", "arguments": ""}, "id": ""})
         call["id"] += piece.get("id", "")
+        if "extra_content" in piece:
+            call["extra_content"] = piece["extra_content"]
         call["function"]["name"] += piece["function"].get("name", "")
         call["function"]["arguments"] += piece["function"].get("arguments", "")
     if choice["logprobs"] is not None:
@@ -122,15 +157,3 @@ def _grow(said: dict[int, dict[str, Any]], choice: dict[str, Any]) -> None:
 
 def _close(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "tool_calls": list(message["tool_calls"].values())}
-
-
-def _to_sequence(message: dict[str, Any], choice: dict[str, Any]) -> ToldSequence:
-    items: list[dict[str, Any]] = message.get("tool_calls", [])
-    return ToldSequence(
-        text=message["content"] or "",
-        end=choice["finish_reason"],
-        reasoning=message.get("reasoning_content") or "",
-        calls=tuple((call["function"]["name"], decode_arguments(call["function"]["arguments"])) for call in items),
-        call_ids=tuple(call["id"] for call in items),
-        logprobs=tuple(token["logprob"] for token in (choice["logprobs"] or {"content": ()})["content"]),
-    )

@@ -22,6 +22,7 @@ class OpenAICompletionsAdapter:
 
     name = "openai completions"
     features = frozenset[Feature]({"n", "logprobs", "stop", "echo"})
+    signs = frozenset[str]()
     ends: Mapping[FinishReason, str] = {"stop": "stop", "length": "length", "content_filter": "content_filter"}
     dialect = OpenAIDialect(to_completion_param)
 

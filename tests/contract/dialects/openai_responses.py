@@ -7,10 +7,11 @@ import msgspec
 
 from headrace.gateway.dialects.base import Rendering
 from headrace.gateway.dialects.openai.responses.errors import ResponsesDialect
-from headrace.gateway.dialects.openai.responses.parse import BodyReader
+from headrace.gateway.dialects.openai.responses.items import ItemReference
+from headrace.gateway.dialects.openai.responses.parse import BodyReader, to_request
 from headrace.gateway.dialects.openai.responses.render import ResponseRendering
 from headrace.schema.events import FinishReason
-from tests.contract.dialects.base import MODEL, TOOLS, Frame, Told, ToldSequence, decode_arguments
+from tests.contract.dialects.base import MODEL, TOOLS, Frame, Signed, Told, ToldSequence, decode_arguments, signed_in
 from tests.contract.dialects.scripts import REQUEST_ID, Feature, Script
 
 _ENDS = ("response.completed", "response.incomplete", "response.failed")
@@ -20,7 +21,8 @@ class OpenAIResponsesAdapter:
     """`/v1/responses`."""
 
     name = "openai responses"
-    features = frozenset[Feature]({"reasoning", "tools", "logprobs"})
+    features = frozenset[Feature]({"reasoning", "tools", "logprobs", "signatures"})
+    signs = frozenset({"reasoning", "tool_call"})
     ends: Mapping[FinishReason, str] = {
         "stop": "completed",
         "length": "max_output_tokens",
@@ -41,7 +43,7 @@ class OpenAIResponsesAdapter:
             **({"tools": functions} if "tools" in script.features else {}),
             **({"include": ["message.output_text.logprobs"]} if "logprobs" in script.features else {}),
         }
-        return ResponseRendering(REQUEST_ID, body=self._reader.read(msgspec.json.encode(body)))
+        return ResponseRendering.of(REQUEST_ID, body=self._reader.read(msgspec.json.encode(body)))
 
     def can_stream(self, script: Script) -> bool:
         return True
@@ -78,8 +80,17 @@ class OpenAIResponsesAdapter:
             calls=tuple((call["name"], decode_arguments(call["arguments"])) for call in calls),
             call_ids=tuple(call["call_id"] for call in calls),
             logprobs=tuple(token["logprob"] for item in items for token in _logprobs_of(item)),
+            signed=self._send_back(items),
         )
         return Told(sequences={0: sequence}, usage=body["usage"])
+
+    def _send_back(self, items: list[dict[str, Any]]) -> tuple[Signed, ...]:
+        calls = [item["call_id"] for item in items if item["type"] == "function_call"]
+        results = [{"type": "function_call_output", "call_id": call_id, "output": "42"} for call_id in calls]
+        body = {"model": MODEL, "input": [{"role": "user", "content": "Hello"}, *items, *results]}
+        read = self._reader.read(msgspec.json.encode(body))
+        sent = [item for item in read.input if not isinstance(item, str | ItemReference)]
+        return signed_in(to_request(read, history=(), items=sent).messages)
 
     def read_tokens(self, usage: dict[str, Any]) -> tuple[int, int]:
         return usage["input_tokens"], usage["output_tokens"]

@@ -19,13 +19,14 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     Timings,
     TokenLogprob,
     ToolCallDelta,
     Usage,
 )
 
-Feature = Literal["n", "reasoning", "tools", "logprobs", "stop", "count", "echo"]
+Feature = Literal["n", "reasoning", "tools", "logprobs", "stop", "count", "echo", "signatures"]
 """What a request must ask for, so that an answer like this comes. A dialect without a word for it skips the script."""
 
 REQUEST_ID = "gen_0123456789abcdef0123456789abcdef"
@@ -73,8 +74,18 @@ def think(*texts: str) -> list[SequenceDelta]:
     return [SequenceDelta(0, "", reasoning=text) for text in texts]
 
 
-def call(number: int, *pieces: str) -> list[SequenceDelta]:
-    begin = ToolCallDelta(number, pieces[0], f"call_{number:024x}", "get_weather" if number == 0 else "get_time")
+def sign_thought(value: str, vendor: str = "anthropic", *, is_redacted: bool = False) -> list[SequenceDelta]:
+    return [SequenceDelta(0, "", thought_signature=Signature(value, vendor, is_redacted))]
+
+
+def sign_text(value: str, vendor: str = "gemini") -> list[SequenceDelta]:
+    return [SequenceDelta(0, "", text_signature=Signature(value, vendor))]
+
+
+def call(number: int, *pieces: str, signature: str | None = None) -> list[SequenceDelta]:
+    name = "get_weather" if number == 0 else "get_time"
+    signed = None if signature is None else Signature(signature, "gemini")
+    begin = ToolCallDelta(number, pieces[0], f"call_{number:024x}", name, signed)
     rest = [ToolCallDelta(number, piece) for piece in pieces[1:]]
     return [SequenceDelta(0, "", tool_calls=(delta,)) for delta in (begin, *rest)]
 
@@ -136,6 +147,76 @@ SCRIPTS = (
         features=frozenset[Feature]({"tools", "reasoning"}),
     ),
     Script(
+        name="signed thoughts",
+        events=make_stream(
+            [
+                *think("Two ", "cities."),
+                *sign_thought("c2lnbmVk+/=="),
+                *sign_thought("ZW5jcnlwdGVk", is_redacted=True),
+                *say("I ", "look."),
+                *call(0, '{"city": "Bonn"}'),
+            ],
+            end="tool_calls",
+        ),
+        features=frozenset[Feature]({"reasoning", "tools", "signatures"}),
+    ),
+    Script(
+        name="thoughts between",
+        events=make_stream(
+            [
+                *think("Hm."),
+                *sign_thought("b25l"),
+                *say("Wait."),
+                *sign_thought("dHdv"),
+                *think("So"),
+                *sign_thought("dGhyZWU="),
+                *call(0, "{}"),
+                *call(1, "{", "}"),
+            ],
+            end="tool_calls",
+        ),
+        features=frozenset[Feature]({"reasoning", "tools", "signatures"}),
+    ),
+    Script(
+        name="signed by gemini",
+        events=make_stream(
+            [
+                *think("Hm."),
+                *sign_thought("dGhvdWdodA==", "gemini"),
+                *say("I look."),
+                *sign_text("dGV4dA=="),
+                *call(0, '{"city": "Bonn"}', signature="Y2FsbA+/"),
+                *call(1, "{}", signature="not base64: \u00e9"),
+            ],
+            end="tool_calls",
+        ),
+        features=frozenset[Feature]({"reasoning", "tools", "signatures"}),
+    ),
+    Script(
+        name="an empty text that is signed",
+        events=make_stream([*say("42"), *sign_text("dGV4dA==")]),
+        features=frozenset[Feature]({"signatures"}),
+    ),
+    Script(
+        name="everything signed at once",
+        events=make_stream(
+            [
+                SequenceDelta(
+                    0,
+                    "I look.",
+                    None,
+                    None,
+                    "Hm.",
+                    call(0, "{}", signature="Y2FsbA==")[0].tool_calls,
+                    Signature("b25l", "anthropic"),
+                    Signature("dGV4dA==", "gemini"),
+                )
+            ],
+            end="tool_calls",
+        ),
+        features=frozenset[Feature]({"reasoning", "tools", "signatures"}),
+    ),
+    Script(
         name="logprobs",
         events=make_stream(
             [SequenceDelta(0, "Hel", (5,), (_logprob(5, "Hel"),)), SequenceDelta(0, "lo", (6,), (_logprob(6, "lo"),))]
@@ -172,18 +253,32 @@ def _split(delta: SequenceDelta, draw: st.DrawFn) -> list[SequenceDelta]:
     """Say a delta in smaller ones; its tokens come with the first that has text."""
     index = delta.index
     thoughts = [SequenceDelta(index, "", reasoning=piece) for piece in _cut(delta.reasoning, draw) if piece]
+    if delta.thought_signature is not None:
+        thoughts = _sign(thoughts, SequenceDelta(index, "", thought_signature=delta.thought_signature), draw)
     texts = [SequenceDelta(index, piece) for piece in _cut(delta.text, draw) if piece]
     if texts:
         texts[0] = msgspec.structs.replace(texts[0], token_ids=delta.token_ids, logprobs=delta.logprobs)
+    if delta.text_signature is not None:
+        texts = _sign(texts, SequenceDelta(index, "", text_signature=delta.text_signature), draw)
     calls: list[SequenceDelta] = []
     for grown in delta.tool_calls:
         first, *rest = _cut(grown.arguments, draw)
         pieces = [
-            ToolCallDelta(grown.index, first, grown.id, grown.name),
+            ToolCallDelta(grown.index, first, grown.id, grown.name, grown.signature),
             *(ToolCallDelta(grown.index, p) for p in rest),
         ]
         calls += (SequenceDelta(index, "", tool_calls=(piece,)) for piece in pieces)
     return [*thoughts, *texts, *calls]
+
+
+def _sign(deltas: list[SequenceDelta], signed: SequenceDelta, draw: st.DrawFn) -> list[SequenceDelta]:
+    """Let a signature come with the last piece, or after it."""
+    if not deltas or draw(st.booleans()):
+        return [*deltas, signed]
+    last = msgspec.structs.replace(
+        deltas[-1], thought_signature=signed.thought_signature, text_signature=signed.text_signature
+    )
+    return [*deltas[:-1], last]
 
 
 @st.composite

@@ -11,7 +11,7 @@ from headrace.gateway.answer import Answer, AnswerFold
 from headrace.gateway.dialects.base import Rendering
 from headrace.gateway.failure import failure_of_event
 from headrace.schema.events import Event, GenerationFailed, is_terminal
-from tests.contract.dialects.base import DialectAdapter, Frame, Told, decode_arguments
+from tests.contract.dialects.base import DialectAdapter, Frame, Told, decode_arguments, signed_of
 from tests.contract.dialects.frames import read_sse
 from tests.contract.dialects.registry import ADAPTERS
 from tests.contract.dialects.scripts import SCRIPTS, Script, splits
@@ -76,6 +76,8 @@ def test_an_answer_tells_what_was_said(adapter: DialectAdapter, script: Script) 
         assert shown.end == (
             "stop_sequence" if adapter.name == "anthropic" and shown.stop else adapter.ends[sequence.finish_reason]
         )
+        signed = [found for part in sequence.parts for found in signed_of(part) if found.kind in adapter.signs]
+        assert shown.signed == tuple(signed)
         if "logprobs" in script.features:
             assert shown.logprobs == tuple(item.logprob for item in sequence.logprobs or ())
 

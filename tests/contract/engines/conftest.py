@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -21,10 +22,19 @@ tokens = 1000000
 """
 
 
-def _settings() -> ModelSettings:
+def _settings(*, slots: int = SLOTS, **options: Any) -> ModelSettings:
     return ModelSettings(
-        weights="tiny:random", slots=SLOTS, max_model_tokens=MAX_MODEL_TOKENS, kv_cache_bytes=64 * 2**20
+        weights="tiny:random",
+        slots=slots,
+        max_model_tokens=MAX_MODEL_TOKENS,
+        kv_cache_bytes=64 * 2**20,
+        engine_options=options,
     )
+
+
+def _make_vllm(settings: ModelSettings, weights: Path) -> Engine:
+    engine = EngineSettings(kind="vllm", cpu_threads=1)
+    return build_engine(settings, name="tiny", engine=engine, weights=weights, script_text=None)
 
 
 @pytest.fixture(scope="session")
@@ -37,13 +47,7 @@ def tiny_weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def made_vllm_engine(tiny_weights: Path) -> Engine:
     """Made outside of the event loop, as in production."""
-    return build_engine(
-        _settings(),
-        name="tiny",
-        engine=EngineSettings(kind="vllm", cpu_threads=1),
-        weights=tiny_weights,
-        script_text=None,
-    )
+    return _make_vllm(_settings(), tiny_weights)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -51,6 +55,34 @@ async def vllm_engine(made_vllm_engine: Engine) -> AsyncGenerator[Engine, None]:
     await made_vllm_engine.start()
     yield made_vllm_engine
     await made_vllm_engine.close()
+
+
+@pytest.fixture(scope="session")
+def made_drafting_engine(tiny_weights: Path) -> Engine:
+    drafts = {"method": "ngram", "num_speculative_tokens": 2, "prompt_lookup_max": 3}
+    return _make_vllm(_settings(slots=1, speculative_config=drafts), tiny_weights)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def drafting_engine(made_drafting_engine: Engine) -> AsyncGenerator[Engine, None]:
+    """One slot, and no replay: what it has told can't be told again."""
+    await made_drafting_engine.start()
+    yield made_drafting_engine
+    await made_drafting_engine.close()
+
+
+@pytest.fixture(scope="session")
+def made_small_engine(tiny_weights: Path) -> Engine:
+    # Blocks of 32 tokens, and one that vLLM keeps for itself.
+    return _make_vllm(_settings(num_gpu_blocks_override=MAX_MODEL_TOKENS // 32 + 1), tiny_weights)
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def small_engine(made_small_engine: Engine) -> AsyncGenerator[Engine, None]:
+    """Slots enough, and a KV cache that holds one long answer."""
+    await made_small_engine.start()
+    yield made_small_engine
+    await made_small_engine.close()
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

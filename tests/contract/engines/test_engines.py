@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from headrace.schema.errors import ErrorCode, HeadraceError
-from headrace.schema.events import GenerationStarted, SequenceStarted
+from headrace.schema.events import GenerationStarted, SequenceStarted, Usage
 from headrace.worker.engines.base import Engine, EngineJob
 from tests.contract.engines.conftest import MAX_MODEL_TOKENS, SLOTS
 from tests.contract.engines.jobs import Answer, begin, make_job, read
@@ -148,6 +148,26 @@ async def test_closing_a_job_frees_its_slot(engine: Engine) -> None:
     assert step[0] == SequenceStarted(0)
     for steps in [*running, waiting]:
         await steps.aclose()
+
+
+async def test_a_job_that_is_cut_says_what_it_has_used(engine: Engine) -> None:
+    used: list[Usage] = []
+    job = structs.replace(make_job("cut", n=2, max_tokens=LONG, token_ids=True), on_cut=used.append)
+    answer = Answer()
+    async with aclosing(engine.generate(job)) as steps:
+        async for step in steps:
+            answer.add(step)
+            if len(answer.steps) > 5:
+                break
+    (usage,) = used
+    assert usage.input_tokens == answer.input_tokens
+    assert usage.output_tokens >= sum(len(ids) for ids in answer.token_ids.values()) > 0
+
+
+async def test_a_job_that_ends_says_so_in_its_end_only(engine: Engine) -> None:
+    used: list[Usage] = []
+    await read(engine, structs.replace(make_job("whole", max_tokens=3), on_cut=used.append))
+    assert used == []
 
 
 async def test_cancelling_the_reader_frees_its_slot(engine: Engine) -> None:

@@ -14,10 +14,12 @@ from headrace.accounts.quota.base import (
     Counter,
     Granted,
     LimitKind,
+    Peeked,
     QuotaStore,
     Refused,
     Reservation,
     Settlement,
+    Spent,
     Subject,
     Unseeded,
     Verdict,
@@ -27,6 +29,7 @@ from headrace.accounts.quota.periods import bounds_of, day_of, month_of
 from headrace.accounts.quota.redis import RedisQuotaStore
 from headrace.apps.cli.nodes import RedisNode
 from headrace.schema.settings import RedisSettings
+from headrace.transport.redis.client import open_client
 from tests.support.values import fresh_name
 
 # Noon of a day in the middle of a month.
@@ -416,4 +419,71 @@ async def test_random_histories(make: Callable[[Clock], QuotaStore], steps: list
     assert standing.running == 0
     if standing.month is not None:
         assert standing.month.tokens == model.used
+    await rig.store.close()
+
+
+async def test_a_peek_says_what_is_taken(rig: Rig) -> None:
+    assert await rig.store.peek(rig.tenant, rig.key) == Peeked()
+    limits = KeyLimits(tokens_per_day=1000, cost_per_month_micros=1000)
+    one, other = rig.reservation(limits, 60, cost=6), rig.reservation(limits, 30, cost=3)
+    await rig.granted(one)
+    rig.clock.now += 5
+    await rig.granted(other)
+    await rig.settle(one, 20, 2)
+    assert await rig.store.peek(rig.tenant, rig.key) == Peeked(
+        running=1,
+        requests=2,
+        requests_reset_seconds=65.0,
+        tokens=50,
+        tokens_reset_seconds=65.0,
+        day=Spent(used=Amount(20, 2), reserved=Amount(30, 3)),
+        month=Spent(used=Amount(20, 2), reserved=Amount(30, 3)),
+    )
+    assert await rig.store.peek(rig.tenant, rig.shared) == Peeked()
+    rig.clock.now += 24 * 3600
+    later = await rig.store.peek(rig.tenant, rig.key)
+    assert (later.requests, later.tokens, later.tokens_reset_seconds, later.day) == (0, 0, 0.0, Spent())
+
+
+async def test_a_peek_knows_what_nobody_has_said(rig: Rig) -> None:
+    # Without a budget nothing is seeded, and what is reserved is known all the same.
+    await rig.granted(rig.reservation(KeyLimits(concurrent_generations=1), 60, cost=6))
+    peeked = await rig.store.peek(rig.tenant, rig.key)
+    assert (peeked.running, peeked.month) == (1, Spent(used=None, reserved=Amount(60, 6)))
+
+
+async def test_a_peek_changes_nothing(rig: Rig) -> None:
+    limits = KeyLimits(concurrent_generations=1, tokens_per_month=100)
+    await rig.granted(rig.reservation(limits, 60))
+    before = await rig.store.look(rig.tenant, rig.key)
+    for _ in range(3):
+        await rig.store.peek(rig.tenant, rig.key)
+    assert await rig.store.look(rig.tenant, rig.key) == before
+    # What a gateway that is gone ran is no longer shown as running, and is still there for whoever ends it.
+    rig.clock.now += LEASE_SECONDS + 1
+    peeked = await rig.store.peek(rig.tenant, rig.key)
+    assert (peeked.running, peeked.month.reserved.tokens) == (0, 60)
+    assert await rig.store.peek(rig.tenant, rig.key) == peeked
+    looked = await rig.store.look(rig.tenant, rig.key)
+    assert (looked.running, looked.month) == (0, Amount(60))
+    assert await rig.store.peek(rig.tenant, rig.key) == peeked
+
+
+@pytest.mark.services
+async def test_a_peek_writes_nothing_to_redis(redis_node: RedisNode) -> None:
+    clock = Clock()
+    rig = Rig(make_redis(clock, redis_node), clock)
+    client: Any = open_client(RedisSettings(url=redis_node.url), connections=1)
+    await rig.granted(rig.reservation(KeyLimits(tokens_per_month=100), 60))
+    clock.now += LEASE_SECONDS + 70
+
+    async def dump() -> dict[Any, Any]:
+        return {key: await client.dump(key) for key in await client.keys(f"*{rig.tenant}*")}
+
+    before = await dump()
+    assert before
+    await rig.store.peek(rig.tenant, rig.key)
+    await rig.store.peek(rig.tenant, "key:nobody")
+    assert await dump() == before
+    await client.aclose()
     await rig.store.close()

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, Protocol
 
 import pytest
+from msgspec import structs
 from redis.asyncio import Redis
 
 from headrace.apps.cli.nodes import RedisNode
@@ -202,7 +203,7 @@ async def test_what_is_known_of_a_generation_is_kept_with_it(harness: Harness, s
     await read_until(await other.follow(head), 3)
     found = await other.find(head.request_id)
     assert found is not None
-    assert found.facts == b"known"
+    assert (found.facts, found.count) == (b"known", 3)
 
 
 async def test_of_many_calls_with_one_key_in_two_processes_one_opens(harness: Harness, store: RetentionStore) -> None:
@@ -243,7 +244,7 @@ async def test_one_that_is_forgotten_is_told_to_its_readers_and_takes_no_room(
         store.write(log, END, forgets=True)
         assert await read_all(log) == await read_all(reader) == list(END)
         assert await other.find(head.request_id) is None
-    assert await other.find(kept.request_id) == kept
+    assert await other.find(kept.request_id) == structs.replace(kept, count=1)
 
 
 async def test_a_cancel_reaches_the_owner_from_another_process(harness: Harness) -> None:
@@ -307,19 +308,39 @@ async def test_one_that_was_disowned_is_claimed_by_whoever_comes_when_its_lease_
     assert orphan.head.request_id == log.request_id
 
 
-async def test_one_that_has_ended_makes_room_and_one_that_runs_does_not(
-    open_harness: Callable[[RetentionLimits], Harness],
-) -> None:
-    limits = RetentionLimits(seconds=60.0, max_count=2, max_total_bytes=2**20)
-    harness = open_harness(limits)
-    store = await harness.start(Owner())
-    first, second = head_of(), head_of()
+@pytest.fixture
+def small(open_harness: Callable[[RetentionLimits], Harness]) -> Harness:
+    return open_harness(RetentionLimits(seconds=60.0, max_count=2, max_total_bytes=2**20))
+
+
+async def test_one_that_has_ended_makes_room_and_one_that_runs_does_not(small: Harness) -> None:
+    store = await small.start(Owner())
+    first, second, third = head_of(), head_of(), head_of()
     log = await open_log(store, first)
     await open_log(store, second)
     with pytest.raises(RetentionFullError):
         await store.open(head_of())
     store.write(log, END)
     await read_all(log)
-    await open_log(store, head_of())
+    new = await open_log(store, third)
+    store.write(new, SOME, facts=b"known")
+    await read_until(new, 3)
     assert await store.find(first.request_id) is None
     assert await store.find(second.request_id) is not None
+    with pytest.raises(RetentionFullError):
+        await store.open(head_of())
+
+
+async def test_one_that_is_refused_takes_the_place_of_nothing(small: Harness) -> None:
+    store = await small.start(Owner())
+    kept = [head_of(), head_of()]
+    for head in kept:
+        log = await open_log(store, head)
+        store.write(log, facts=b"known")
+        store.write(log, END)
+        await read_all(log)
+    refused = [await open_log(store, head_of()) for _ in range(2)]
+    for log in refused:
+        store.write(log, END, forgets=True)
+        await read_all(log)
+    assert [await store.find(head.request_id) is not None for head in kept] == [True, True]

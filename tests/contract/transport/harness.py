@@ -7,6 +7,7 @@ from typing import Protocol
 import pika
 from dramatiq.broker import Consumer, MessageProxy
 
+from headrace.schema.levels import CLASSIC_LEVELS, Levels, levels_of
 from headrace.schema.names import Lane, dead_letter_queue_name, task_queue_name
 from headrace.schema.settings import BrokerSettings, RedisSettings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
@@ -19,7 +20,14 @@ from tests.support.values import fresh_name
 
 
 class Harness(Protocol):
-    """Makes sides, and looks at the broker from outside."""
+    """Makes sides, and looks at the broker from outside.
+
+    Attributes:
+        levels: how its task queues divide theirs.
+    """
+
+    @property
+    def levels(self) -> Levels: ...
 
     def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport: ...
 
@@ -31,6 +39,8 @@ class Harness(Protocol):
 
 
 class MemoryHarness:
+    levels = CLASSIC_LEVELS
+
     def __init__(self, large: LargeReplies | None = None) -> None:
         self._hub = MemoryHub()
         self._large = large
@@ -49,38 +59,45 @@ class MemoryHarness:
 
 
 class RabbitmqHarness:
+    """Sides of a real broker.
+
+    Attributes:
+        settings: where it is, and what its queues are.
+    """
+
     def __init__(
         self, settings: BrokerSettings, redis: RedisSettings | None = None, *, large: LargeReplies | None = None
     ) -> None:
         self._large = large
-        self._settings = settings
+        self.settings = settings
         self._redis = redis
+        self.levels = levels_of(settings.queue_type)
 
     def _relay(self) -> RedisRelay | None:
         return None if self._redis is None else RedisRelay(self._redis)
 
     def scheduler_side(self, models: Sequence[str]) -> SchedulerTransport:
         return RabbitmqSchedulerTransport(
-            self._settings, replica_id=fresh_name("replica"), models=models, relay=self._relay()
+            self.settings, replica_id=fresh_name("replica"), models=models, relay=self._relay()
         )
 
     def worker_side(self, *, consumer_priority: int = 0) -> WorkerTransport:
         return RabbitmqWorkerTransport(
-            self._settings, consumer_priority=consumer_priority, relay=self._relay(), large=self._large
+            self.settings, consumer_priority=consumer_priority, relay=self._relay(), large=self._large
         )
 
     def put_raw(self, model: str, body: bytes) -> None:
-        with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
+        with pika.BlockingConnection(build_parameters(self.settings, name="test")) as connection:
             connection.channel().basic_publish("", task_queue_name(model), body)
 
     def count_dead_letters(self, model: str) -> int:
-        with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
+        with pika.BlockingConnection(build_parameters(self.settings, name="test")) as connection:
             answer = connection.channel().queue_declare(dead_letter_queue_name(model), passive=True)
             return int(answer.method.message_count)
 
     def count_tasks(self, model: str) -> int:
         """Tasks that the broker has and that nobody has taken."""
-        with pika.BlockingConnection(build_parameters(self._settings, name="test")) as connection:
+        with pika.BlockingConnection(build_parameters(self.settings, name="test")) as connection:
             answer = connection.channel().queue_declare(task_queue_name(model), passive=True)
             return int(answer.method.message_count)
 

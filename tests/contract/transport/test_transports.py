@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import pytest
 from msgspec import structs
@@ -9,22 +10,30 @@ from msgspec import structs
 from headrace.schema.codec import decode_task
 from headrace.schema.control import AttemptGranted, AttemptRefused, CancelGeneration
 from headrace.schema.events import AttemptQuery, GenerationStarted, SequenceDelta, SequenceStarted
-from headrace.schema.levels import CLASSIC_LEVELS
 from headrace.schema.names import LANES, Lane
-from headrace.schema.settings import BrokerSettings
+from headrace.schema.settings.services import QueueType
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import QueueDepth, TransportUnavailableError
 from tests.contract.transport.harness import Harness, MemoryHarness, RabbitmqHarness, Sides, take, take_nothing
+from tests.support.brokers import kind_of, need_strict_priorities, settings_of
 from tests.support.recorders import ControlRecorder
 from tests.support.values import fresh_name, make_task
 
+BROKERS = [pytest.param(queue_type, marks=pytest.mark.services) for queue_type in get_args(QueueType)]
 
-@pytest.fixture(params=["memory", pytest.param("rabbitmq", marks=pytest.mark.services)])
+
+@pytest.fixture(params=["memory", *BROKERS])
 def harness(request: pytest.FixtureRequest) -> Harness:
     if request.param == "memory":
         return MemoryHarness()
-    settings: BrokerSettings = request.getfixturevalue("broker_settings")
-    return RabbitmqHarness(settings)
+    return RabbitmqHarness(settings_of(request.getfixturevalue("rabbitmq_node"), request.param))
+
+
+@pytest.fixture
+def strict_priorities(harness: Harness) -> None:
+    """Skip where the queues of this broker have none."""
+    if isinstance(harness, RabbitmqHarness):
+        need_strict_priorities(kind_of(harness.settings))
 
 
 @pytest.fixture
@@ -46,6 +55,7 @@ async def test_a_task_arrives_as_it_was_published(sides: Sides) -> None:
     assert not getattr(message, "redelivered", None)
 
 
+@pytest.mark.usefixtures("strict_priorities")
 async def test_tasks_of_one_priority_arrive_in_order_and_a_higher_priority_overtakes(sides: Sides) -> None:
     low = [make_task(sides.model, priority=1) for _ in range(4)]
     high = make_task(sides.model, priority=9)
@@ -72,8 +82,10 @@ async def test_a_model_that_is_added_has_its_queue_at_once(sides: Sides) -> None
     assert sides.replies.rejected == [early.request_id]
 
 
+@pytest.mark.usefixtures("strict_priorities")
 async def test_inside_a_priority_the_higher_level_overtakes(sides: Sides) -> None:
-    levels = [CLASSIC_LEVELS.level_of(5, share) for share in (0, 3, 7)] + [CLASSIC_LEVELS.level_of(4, 7)]
+    own = sides.harness.levels
+    levels = [own.level_of(5, share) for share in (0, 1, own.top_share)] + [own.level_of(4, own.top_share)]
     tasks = {level: make_task(sides.model) for level in levels}
     for level, task in tasks.items():
         sides.scheduler.publish_task(task, level=level)
@@ -118,11 +130,12 @@ async def test_a_queue_that_is_not_there_has_no_depth_and_harms_nothing(sides: S
     await take(await sides.open_consumer())
 
 
+@pytest.mark.usefixtures("strict_priorities")
 async def test_a_copy_is_another_message_of_the_same_task(sides: Sides) -> None:
     task = make_task(sides.model)
     copy = structs.replace(task, copy=2, is_repeat=True)
     sides.scheduler.publish_task(task)
-    sides.scheduler.publish_task(copy, level=CLASSIC_LEVELS.highest)
+    sides.scheduler.publish_task(copy, level=sides.harness.levels.highest)
     await _until_depth(sides, QueueDepth(2, 0))
     consumer = await sides.open_consumer(prefetch=2)
     messages = [await take(consumer) for _ in range(2)]
@@ -245,10 +258,9 @@ async def test_each_lane_has_a_queue_of_its_own(sides: Sides) -> None:
         assert await take_nothing(consumer)
 
 
-@pytest.mark.services
+@pytest.mark.parametrize("harness", BROKERS, indirect=True)
 @pytest.mark.parametrize("lane", LANES)
-async def test_the_broker_fills_the_higher_consumer_priority_first(broker_settings: BrokerSettings, lane: Lane) -> None:
-    harness = RabbitmqHarness(broker_settings)
+async def test_the_broker_fills_the_higher_consumer_priority_first(harness: RabbitmqHarness, lane: Lane) -> None:
     sides, faster = Sides(harness, fresh_name("model")), harness.worker_side(consumer_priority=5)
     await sides.start()
     slow = await sides.open_consumer(prefetch=2, lane=lane)

@@ -15,6 +15,7 @@ ENVIRONMENT = {
     "HEADRACE_ACCOUNTS_ENABLED": "true",
     "HEADRACE_ACCOUNTS_ADMIN_KEY": "an administrators' key",
     "HEADRACE_METERING_LEASE_SECONDS": "1.5",
+    "HEADRACE_METERING_NOTE_SECONDS": "0.1",
 }
 SCRIPT = """
 step_seconds = 0.02

@@ -23,7 +23,7 @@ from headrace.apps.cli.nodes import (
     running_rabbitmq,
     running_redis,
 )
-from tests.integration.cli.process_tree import survivors, tree
+from tests.support.process_tree import listening, survivors, tree
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(150), pytest.mark.usefixtures("services_here")]
 
@@ -55,13 +55,7 @@ def test_a_rabbitmq_node_starts_is_killed_starts_again_and_leaves_nothing(tmp_pa
         assert answers(AmqpProbe(node.port))
         assert psutil.Process(broker.pid).name().startswith("beam"), "the pid is the broker's own"
         processes = [found for child in psutil.Process().children() if child not in others for found in tree(child.pid)]
-        listening = {
-            connection.laddr.ip
-            for process in processes
-            for connection in process.net_connections(kind="tcp")
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert listening <= {"127.0.0.1", "::1"}
+        assert listening(processes) <= {"127.0.0.1", "::1"}
         broker.kill()
         assert not answers(AmqpProbe(node.port))
         broker.start()
@@ -90,14 +84,7 @@ def test_a_postgresql_node_starts_stops_starts_again_and_leaves_nothing() -> Non
         assert not answers(postgresql.process.probe)
         postgresql.start()
         processes += tree(postgresql.pid)
-        listening = {
-            connection.laddr.ip
-            for process in processes
-            if process.is_running()
-            for connection in process.net_connections(kind="tcp")
-            if connection.status == psutil.CONN_LISTEN
-        }
-        assert listening == {"127.0.0.1"}
+        assert listening(processes) == {"127.0.0.1"}
     assert survivors(processes, seconds=5) == []
     assert not node.folder.exists()
 

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from headrace.apps.cli.nodes import free_ports, wait_until
-from tests.integration.cli.process_tree import survivors, tree
+from tests.support.process_tree import survivors, tree
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(240), pytest.mark.usefixtures("services_here")]
 

@@ -1,7 +1,8 @@
 """A process with a real engine, driven by lines on stdin, for tests that kill things.
 
-`run NAME MAX_TOKENS` starts a job, `close` closes the engine, the end of stdin ends the program. Each line on stdout is
-a fact as JSON. SIGINT drains, as a worker does: what runs is finished, then the engine is closed.
+`run NAME MAX_TOKENS` starts a job, `hold NAME` a search that is held in mid-answer, `close` closes the engine, the end
+of stdin ends the program. Each line on stdout is a fact as JSON. SIGINT drains, as a worker does: what runs is
+finished, then the engine is closed.
 """
 
 import asyncio
@@ -19,6 +20,7 @@ import psutil
 import structlog
 
 from headrace.schema.events import GenerationFinished, SequenceStarted
+from headrace.schema.request import BeamSearchParams
 from headrace.schema.settings import EngineSettings, ModelSettings
 from headrace.worker.engines.base import Engine, EngineDeadError
 from headrace.worker.engines.build import build_engine
@@ -57,6 +59,18 @@ async def run(engine: Engine, name: str, max_tokens: int) -> None:
         tell("engine dead", job=name, message=str(error))
 
 
+async def hold(engine: Engine, name: str) -> None:
+    job = make_job(name, max_tokens=200, ignore_eos=True, beam_search=BeamSearchParams(width=2))
+    try:
+        async with aclosing(engine.generate(job)) as steps:
+            async for step in steps:
+                if isinstance(step[0], SequenceStarted):
+                    job.suspension.begin()
+                    tell("held", job=name)
+    except EngineDeadError as error:
+        tell("engine dead", job=name, message=str(error))
+
+
 async def watch(engine: Engine) -> None:
     await engine.wait_dead()
     tell("wait_dead returned")
@@ -90,6 +104,8 @@ async def serve(engine: Engine) -> None:
             match line:
                 case [b"run", name, count]:
                     jobs.append(tasks.create_task(run(engine, name.decode(), int(count))))
+                case [b"hold", name]:
+                    jobs.append(tasks.create_task(hold(engine, name.decode())))
                 case [b"close"]:
                     await close(engine)
                 case _:

@@ -242,6 +242,7 @@ async def search(engine: Engine, oracle: Oracle, job: EngineJob, **constraint: A
         prompt,
         job.request_id,
         submit=partial(library.submit, priority=0),
+        rest=lambda: asyncio.sleep(0),
         read=lambda queue: queue.get(),
         abort=library.abort_all,
         queues=set(),

@@ -69,7 +69,7 @@ class Api:
         self.address = server.address
         self.document: dict[str, Any] = httpx.get(f"{server.address}/schema/openapi.json").json()
         for schema in self.document["components"]["schemas"].values():
-            _narrow(schema)
+            narrow(schema)
         self._narrow_parameters()
         self.schema: OpenApiSchema = schemathesis.openapi.from_dict(self.document)
 
@@ -109,7 +109,7 @@ def _frames_of(operation: Operation) -> dict[str, Any]:
     return operation.definition.raw["responses"]["200"].get("content", {}).get(FRAMES, {})
 
 
-def _narrow(schema: dict[str, Any]) -> None:
+def narrow(schema: dict[str, Any]) -> None:
     """Leave no room for a key that nobody knows, nor for a model that is not served."""
     if "properties" in schema:
         schema.setdefault("additionalProperties", False)

@@ -20,9 +20,10 @@ from headrace.schema.events import (
     SequenceStarted,
 )
 from headrace.schema.names import Lane
-from headrace.schema.request import GenerationParameters, OutputFlags
+from headrace.schema.request import BeamSearchParams, GenerationParameters, OutputFlags
 from headrace.schema.settings import ObjectSettings, SchedulerSettings
 from headrace.transport.base import SchedulerTransport
+from headrace.transport.last_words import LastWords
 from headrace.transport.objects import ObjectStore, PayloadStore
 from headrace.transport.tasks import TaskOwner
 from headrace.worker.engines.base import EngineJob
@@ -94,6 +95,7 @@ class Worker:
         batch_slots: int = 0,
         kv_tokens: int = 0,
         patience_seconds: float = 60.0,
+        last_words: LastWords | None = None,
     ) -> None:
         self.ran = RanRecorder()
         self.stop = asyncio.Event()
@@ -116,6 +118,7 @@ class Worker:
             drain_seconds=drain_seconds,
             observers=[self.ran],
             payloads=payloads,
+            last_words=last_words,
         )
         self.failure: BaseException | None = None
         self._ended = asyncio.Event()
@@ -123,6 +126,12 @@ class Worker:
     @property
     def jobs(self) -> list[str]:
         return [job for engine in self._engines for job in engine.jobs]
+
+    async def crash(self) -> None:
+        """Let its engines die under what they run."""
+        for engine in self._engines:
+            await engine.close()
+        await self.wait_ended()
 
     async def run(self) -> None:
         try:
@@ -156,13 +165,15 @@ class Rig:
             models={self.model: self.model, self.other_model: self.other_model},
             settings=settings or SchedulerSettings(),
             large=None if objects is None else LargeRequests(PayloadStore(objects), ObjectSettings()),
+            levels=harness.levels,
         )
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
 
     def another_scheduler(self, transport: SchedulerTransport, settings: SchedulerSettings) -> Scheduler:
         """One of another gateway; the test starts and closes it."""
-        return Scheduler(transport, models={self.model: self.model}, settings=settings)
+        models = {self.model: self.model}
+        return Scheduler(transport, models=models, settings=settings, levels=self.harness.levels)
 
     async def start_worker(
         self, models: Sequence[str] = (), *, slots: int = 4, drain_seconds: float = 10.0, **options: Any
@@ -195,10 +206,15 @@ class Rig:
         lane: Lane = "online",
         model: str = "",
         best_of: int | None = None,
+        beams: int = 0,
         **scripted: Any,
     ) -> Generation:
         parameters = GenerationParameters(
-            n=n, seed=seed, best_of=best_of, provider_extensions={"scripted": scripted} if scripted else {}
+            n=n,
+            seed=seed,
+            best_of=best_of,
+            beam_search=BeamSearchParams(width=beams) if beams else None,
+            provider_extensions={"scripted": scripted} if scripted else {},
         )
         submission = Submission(
             request_id=fresh_name("gen"),

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 import pytest
 
 from headrace.scheduler.base import Adoption, Submission
-from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.events import Event, GenerationFinished
 from headrace.schema.request import GenerationParameters
 from headrace.schema.settings import BrokerSettings, SchedulerSettings
@@ -47,7 +46,7 @@ async def _die(rig: Rig) -> None:
 async def _adopt(rig: Rig, submission: Submission, told: Sequence[Event], *, deadline: float) -> list[Event]:
     """Return what another scheduler reads of a generation."""
     transport = rig.harness.scheduler_side([rig.model])
-    other = Scheduler(transport, models={rig.model: rig.model}, settings=SchedulerSettings())
+    other = rig.another_scheduler(transport, SchedulerSettings())
     await other.start()
     try:
         async with asyncio.timeout(WAIT_SECONDS):

@@ -9,10 +9,12 @@ import pytest
 from headrace.apps.cli.nodes import RabbitMqNode, RedisNode, RunningNode, running_rabbitmq, running_redis
 from headrace.scheduler.base import Generation
 from headrace.schema.events import Event, GenerationFinished
-from headrace.schema.settings import BrokerSettings, RedisSettings, Secret
+from headrace.schema.settings import BrokerSettings, RedisSettings
+from headrace.schema.settings.services import QueueType
 from headrace.worker.engines.scripted.tokens import generate_tokens
 from tests.contract.transport.harness import RabbitmqHarness
 from tests.integration.path.rig import Rig, read, read_until_text, running_rig, text_of
+from tests.support.brokers import settings_of
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(120)]
 
@@ -30,21 +32,20 @@ def redis(tmp_path: Path) -> Iterator[tuple[RedisNode, RunningNode]]:
         yield node
 
 
-def settings_of(node: RabbitMqNode) -> BrokerSettings:
-    return BrokerSettings(url=node.url, username=node.username, password=Secret(node.password), reconnect_seconds=0.2)
+@pytest.fixture
+def settings(broker: tuple[RabbitMqNode, RunningNode], queue_type: QueueType) -> BrokerSettings:
+    return settings_of(broker[0], queue_type, reconnect_seconds=0.2)
 
 
 @pytest.fixture
-async def rig(broker: tuple[RabbitMqNode, RunningNode]) -> AsyncIterator[Rig]:
-    async with running_rig(RabbitmqHarness(settings_of(broker[0]))) as rig:
+async def rig(settings: BrokerSettings) -> AsyncIterator[Rig]:
+    async with running_rig(RabbitmqHarness(settings)) as rig:
         yield rig
 
 
 @pytest.fixture
-async def relayed_rig(
-    broker: tuple[RabbitMqNode, RunningNode], redis: tuple[RedisNode, RunningNode]
-) -> AsyncIterator[Rig]:
-    harness = RabbitmqHarness(settings_of(broker[0]), RedisSettings(url=redis[0].url))
+async def relayed_rig(settings: BrokerSettings, redis: tuple[RedisNode, RunningNode]) -> AsyncIterator[Rig]:
+    harness = RabbitmqHarness(settings, RedisSettings(url=redis[0].url))
     async with running_rig(harness) as rig:
         yield rig
 

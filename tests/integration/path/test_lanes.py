@@ -70,6 +70,32 @@ async def test_a_worker_full_of_batch_work_takes_an_online_request_at_once(rig: 
     assert sum(fact.pauses for fact in worker.ran.facts) == len(worker.ran.paused) == len(worker.ran.resumed)
 
 
+async def test_a_worker_full_of_searches_takes_an_online_request_at_once(rig: Rig) -> None:
+    worker = await rig.start_worker(slots=4)
+    batch, heads = await fill(rig, 4, beams=2)
+    jobs = list(worker.jobs)
+    online = [await rig.submit(text=f"Now {n}.") for n in range(4)]
+    answers = await asyncio.gather(*map(read, online))
+    assert [text_of(events) for events in answers] == [f"Now {n}." for n in range(4)]
+    assert not any(generation.request_id in worker.ran.outcomes for generation in batch)
+    assert worker.ran.paused
+    await check_whole(batch, heads)
+    assert sum(fact.pauses for fact in worker.ran.facts) == len(worker.ran.paused) == len(worker.ran.resumed)
+    # They were held, and not begun again.
+    assert len(worker.jobs) == len(jobs) + len(online)
+
+
+async def test_a_worker_whose_cache_is_full_of_batch_work_takes_an_online_request_at_once(rig: Rig) -> None:
+    worker = await rig.start_worker(slots=8, kv_tokens=1000)
+    batch = [await rig.submit("word " * 300, lane="batch", tokens=ENDLESS) for _ in range(3)]
+    await asyncio.gather(*(read_until_text(generation) for generation in batch))
+    await worker.ran.until(lambda: any(fact.lane == "batch" and not fact.is_open for fact in worker.ran.intake))
+    assert text_of(await read(await rig.submit(text="Now."))) == "Now."
+    assert len(worker.ran.paused) == 1
+    for generation in batch:
+        await generation.aclose()
+
+
 async def test_the_lowest_priority_makes_way_first_and_of_those_the_youngest(rig: Rig) -> None:
     worker = await rig.start_worker(slots=3)
     begun: list[Generation] = []
@@ -108,27 +134,34 @@ async def pause_one(rig: Rig, worker: Worker, **options: Any) -> tuple[Generatio
     return batch, online, head
 
 
-async def test_a_paused_generation_can_be_cancelled(rig: Rig) -> None:
+# Sampled, it is taken out of the engine; a search is held in it.
+both_ways = pytest.mark.parametrize("beams", [0, 2])
+
+
+@both_ways
+async def test_a_paused_generation_can_be_cancelled(rig: Rig, beams: int) -> None:
     worker = await rig.start_worker(slots=1)
-    batch, online, _ = await pause_one(rig, worker)
+    batch, online, _ = await pause_one(rig, worker, beams=beams)
     assert rig.scheduler.cancel(batch.request_id)
     await worker.ran.until(lambda: batch.request_id in worker.ran.outcomes)
     assert worker.ran.outcomes[batch.request_id] == ErrorCode.CANCELLED
     await online.aclose()
 
 
-async def test_a_paused_generation_ends_at_its_deadline(rig: Rig) -> None:
+@both_ways
+async def test_a_paused_generation_ends_at_its_deadline(rig: Rig, beams: int) -> None:
     worker = await rig.start_worker(slots=1)
-    batch, online, _ = await pause_one(rig, worker, seconds=1.0)
+    batch, online, _ = await pause_one(rig, worker, seconds=1.0, beams=beams)
     last = (await read(batch))[-1]
     assert isinstance(last, GenerationFailed)
     assert last.code == ErrorCode.DEADLINE_EXCEEDED
     await online.aclose()
 
 
-async def test_a_drain_hands_back_at_once_what_is_paused(rig: Rig) -> None:
+@both_ways
+async def test_a_drain_hands_back_at_once_what_is_paused(rig: Rig, beams: int) -> None:
     worker = await rig.start_worker(slots=1, drain_seconds=30.0)
-    batch, online, head = await pause_one(rig, worker)
+    batch, online, head = await pause_one(rig, worker, beams=beams)
     await rig.start_worker(slots=4)
     worker.stop.set()
     await check_whole([batch], [head])
@@ -137,9 +170,10 @@ async def test_a_drain_hands_back_at_once_what_is_paused(rig: Rig) -> None:
     await online.aclose()
 
 
-async def test_what_was_paused_on_a_dead_engine_goes_on_elsewhere(rig: Rig) -> None:
+@both_ways
+async def test_what_was_paused_on_a_dead_engine_goes_on_elsewhere(rig: Rig, beams: int) -> None:
     worker = await rig.start_worker(slots=1)
-    (batch,), (head,) = await fill(rig, 1)
+    (batch,), (head,) = await fill(rig, 1, beams=beams)
     killer = await rig.submit(fault="dead", fault_after_tokens=3)
     await worker.wait_ended()
     await killer.aclose()

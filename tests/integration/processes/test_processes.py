@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from headrace.apps.cli.nodes import RabbitMqNode, RunningNode, running_rabbitmq
+from headrace.schema.settings.services import QueueType
 from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
 from tests.support.processes import WAIT_SECONDS, Deployment, body_for, deployment, wait_for
 from tests.support.serving import clean_environment
@@ -23,8 +24,8 @@ pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
 
 
 @pytest.fixture
-def deployed(rabbitmq_node: RabbitMqNode, tmp_path: Path) -> Generator[Deployment]:
-    with deployment(rabbitmq_node, tmp_path) as deployed:
+def deployed(rabbitmq_node: RabbitMqNode, tmp_path: Path, queue_type: QueueType) -> Generator[Deployment]:
+    with deployment(rabbitmq_node, tmp_path, queue_type=queue_type) as deployed:
         yield deployed
 
 
@@ -78,11 +79,11 @@ def test_a_request_waits_for_a_worker_and_is_answered(deployed: Deployment) -> N
 
 
 def test_a_broker_that_is_absent_and_comes_and_goes_and_comes(
-    own_node: tuple[RabbitMqNode, RunningNode], tmp_path: Path
+    own_node: tuple[RabbitMqNode, RunningNode], tmp_path: Path, queue_type: QueueType
 ) -> None:
     node, process = own_node
     process.stop()
-    with deployment(node, tmp_path) as deployed:
+    with deployment(node, tmp_path, queue_type=queue_type) as deployed:
         gateway = deployed.start_gateway()
         worker = deployed.start("worker")
         unready = httpx.get(f"{deployed.address}/readyz")

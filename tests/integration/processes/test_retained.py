@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from headrace.apps.cli.nodes import RabbitMqNode, RedisNode, RunningNode, running_redis
+from headrace.schema.settings.services import QueueType
 from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
 from tests.support.processes import WAIT_SECONDS, Deployment, Process, body_for, deployment, wait_for
 
@@ -25,8 +26,10 @@ NATIVE = body_for("long", stream=True, output={"usage": True}, generation_parame
 
 
 @pytest.fixture
-def deployed(rabbitmq_node: RabbitMqNode, redis_node: RedisNode, tmp_path: Path) -> Generator[Deployment]:
-    with deployment(rabbitmq_node, tmp_path, redis_url=redis_node.url) as deployed:
+def deployed(
+    rabbitmq_node: RabbitMqNode, redis_node: RedisNode, tmp_path: Path, queue_type: QueueType
+) -> Generator[Deployment]:
+    with deployment(rabbitmq_node, tmp_path, redis_url=redis_node.url, queue_type=queue_type) as deployed:
         yield deployed
 
 
@@ -205,10 +208,10 @@ def own_redis(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Redis
 
 
 def test_while_redis_is_away_nothing_new_is_retained_and_what_runs_goes_on(
-    rabbitmq_node: RabbitMqNode, own_redis: tuple[RedisNode, RunningNode], tmp_path: Path
+    rabbitmq_node: RabbitMqNode, own_redis: tuple[RedisNode, RunningNode], tmp_path: Path, queue_type: QueueType
 ) -> None:
     node, process = own_redis
-    with deployment(rabbitmq_node, tmp_path, redis_url=node.url) as deployed:
+    with deployment(rabbitmq_node, tmp_path, redis_url=node.url, queue_type=queue_type) as deployed:
         deployed.start_gateway()
         deployed.start_worker()
         first = begin(deployed.address)

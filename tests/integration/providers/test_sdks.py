@@ -1,9 +1,11 @@
 # pyright: reportUnknownMemberType=false
 """The same bytes, read by the vendors' own clients and by ours: the same text, calls and usage."""
 
+import base64
+
 import pytest
 from anthropic import AsyncAnthropic
-from anthropic.types import TextBlock, ThinkingBlock, ToolUseBlock
+from anthropic.types import RedactedThinkingBlock, TextBlock, ThinkingBlock, ToolUseBlock
 from google import genai
 from msgspec import Struct
 from openai import AsyncOpenAI
@@ -21,6 +23,7 @@ class Read(Struct, frozen=True):
     reasoning: str
     calls: list[tuple[str, str, str]]
     usage: Usage
+    signatures: list[str] = []
 
 
 async def read_openai(url: str) -> Read:
@@ -65,6 +68,11 @@ async def read_anthropic(url: str) -> Read:
             "".join([block.thinking for block in message.content if isinstance(block, ThinkingBlock)]),
             [(b.id, b.name, str(b.input)) for b in message.content if isinstance(b, ToolUseBlock)],
             Usage(total, usage.output_tokens, cached, details.thinking_tokens if details else 0),
+            [
+                block.signature if isinstance(block, ThinkingBlock) else block.data
+                for block in message.content
+                if isinstance(block, ThinkingBlock | RedactedThinkingBlock)
+            ],
         )
 
 
@@ -72,10 +80,13 @@ async def read_gemini(url: str) -> Read:
     client = genai.Client(api_key=KEY, http_options={"base_url": url, "api_version": "v1beta"})
     text = reasoning = ""
     calls: list[tuple[str, str, str]] = []
+    signatures: list[str] = []
     usage = Usage(0, 0)
     async for chunk in await client.aio.models.generate_content_stream(model="m", contents="Hello"):
         for candidate in chunk.candidates or ():
             for part in (candidate.content.parts if candidate.content else None) or ():
+                if part.thought_signature:
+                    signatures.append(base64.b64encode(part.thought_signature).decode())
                 if part.function_call:
                     calls.append(
                         (part.function_call.id or "", part.function_call.name or "", str(part.function_call.args))
@@ -89,7 +100,7 @@ async def read_gemini(url: str) -> Read:
             output = (found.candidates_token_count or 0) + thoughts
             usage = Usage(found.prompt_token_count or 0, output, found.cached_content_token_count or 0, thoughts)
     await client.aio.aclose()
-    return Read(text, reasoning, calls, usage)
+    return Read(text, reasoning, calls, usage, signatures)
 
 
 READERS = {"openai": read_openai, "anthropic": read_anthropic, "gemini": read_gemini}
@@ -105,10 +116,11 @@ async def test_ours_reads_what_theirs_does(upstream: Upstream, stream: VendorStr
     (sequence,) = answer.sequences
     assert sequence.text == theirs.text
     assert sequence.reasoning == theirs.reasoning
+    assert [part.signature for part in sequence.parts if part.signature] == theirs.signatures
     assert answer.usage == theirs.usage
     assert len(sequence.tool_calls) == len(theirs.calls)
     for ours, (call_id, name, arguments) in zip(sequence.tool_calls, theirs.calls, strict=True):
-        assert ours.id.partition("--sig-")[0] == call_id
+        assert ours.id == call_id
         assert ours.name == name
         assert arguments.replace("'", '"').replace(" ", "") == ours.arguments.replace(" ", "")
     asked = upstream.asked

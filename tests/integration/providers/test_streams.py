@@ -28,6 +28,9 @@ async def test_it_says_all_that_the_vendor_says(upstream: Upstream, stream: Vend
     assert [(call.id, call.name, call.arguments) for call in sequence.tool_calls] == [
         (call.id, call.name, call.arguments) for call in stream.calls
     ]
+    signed = [part for part in sequence.parts if part.signature]
+    assert [part.signature for part in signed] == list(stream.signatures)
+    assert {part.signed_by for part in signed} <= {stream.kind}
     assert sequence.finish_reason == stream.finish_reason
     assert answer.usage == stream.usage
     started = events[0]

@@ -7,10 +7,12 @@ import pytest
 
 from headrace.apps.cli.nodes import RabbitMqNode, RunningNode, free_ports, running_rabbitmq
 from headrace.schema.names import task_queue_name
-from headrace.schema.settings import BrokerSettings, Secret
+from headrace.schema.settings import BrokerSettings
+from headrace.schema.settings.services import QueueType
 from headrace.transport.base import TransportUnavailableError
 from headrace.transport.rabbitmq import RabbitmqSchedulerTransport, RabbitmqWorkerTransport
 from tests.contract.transport.harness import RabbitmqHarness, Sides, take, take_nothing
+from tests.support.brokers import settings_of
 from tests.support.recorders import ReplyRecorder
 from tests.support.values import fresh_name, make_task
 
@@ -57,13 +59,10 @@ def own_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RabbitM
 
 @pytest.mark.timeout(120)
 async def test_a_broker_that_restarts_is_found_again_and_keeps_its_tasks(
-    own_node: tuple[RabbitMqNode, RunningNode],
+    own_node: tuple[RabbitMqNode, RunningNode], queue_type: QueueType
 ) -> None:
     node, process = own_node
-    settings = BrokerSettings(
-        url=node.url, username=node.username, password=Secret(node.password), reconnect_seconds=0.2
-    )
-    harness = RabbitmqHarness(settings)
+    harness = RabbitmqHarness(settings_of(node, queue_type, reconnect_seconds=0.2))
     sides = Sides(harness, fresh_name("model"))
     await sides.start()
     task = make_task(sides.model)
@@ -80,3 +79,5 @@ async def test_a_broker_that_restarts_is_found_again_and_keeps_its_tasks(
     consumer = await sides.open_consumer(prefetch=2)
     assert {(await take(consumer)).message_id for _ in range(2)} == {task.request_id, meanwhile.request_id}
     await sides.close()
+    log = await asyncio.to_thread(process.log.read_text)
+    assert "is deprecated" not in log, "a newer broker would refuse it"

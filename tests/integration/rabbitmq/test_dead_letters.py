@@ -3,13 +3,14 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 import pika
 import pytest
 
 from headrace.apps.cli.dead import DeadOptions, drop_dead, list_dead, retry_dead, show_dead
+from headrace.apps.cli.nodes import RabbitMqNode
 from headrace.scheduler.history import GONE, SILENT
 from headrace.schema.codec import encode_task
 from headrace.schema.dead_letter import DeadLetter, LostAttempt
@@ -17,16 +18,23 @@ from headrace.schema.errors import ErrorCode
 from headrace.schema.events import GenerationFailed
 from headrace.schema.names import task_queue_name
 from headrace.schema.settings import BrokerSettings
+from headrace.schema.settings.services import QueueType
 from headrace.transport.envelope import build_envelope, use_msgpack_envelopes
 from headrace.transport.rabbitmq import DeadLetterBox, DeadTaskFound, build_parameters
 from headrace.transport.rabbitmq.burial import DeadLetterWriter, DeadTask
 from headrace.transport.rabbitmq.topology import QueueKind
 from tests.contract.transport.harness import RabbitmqHarness
 from tests.integration.path.rig import Rig, read, running_rig, text_of
+from tests.support.brokers import settings_of
 from tests.support.values import fresh_name, make_task
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(90)]
 SECRET = "nobody else's business"
+
+
+@pytest.fixture(params=get_args(QueueType))
+def broker_settings(request: pytest.FixtureRequest, rabbitmq_node: RabbitMqNode) -> BrokerSettings:
+    return settings_of(rabbitmq_node, request.param)
 
 
 @pytest.fixture
@@ -48,6 +56,7 @@ class Commands:
         monkeypatch.setenv("HEADRACE_BROKER_URL", settings.url)
         monkeypatch.setenv("HEADRACE_BROKER_USERNAME", settings.username)
         monkeypatch.setenv("HEADRACE_BROKER_PASSWORD", settings.password.reveal())
+        monkeypatch.setenv("HEADRACE_BROKER_QUEUE_TYPE", settings.queue_type)
 
     def options(self, model: str, *, as_json: bool = True) -> DeadOptions:
         return DeadOptions(model=model, as_json=as_json)
@@ -125,7 +134,7 @@ async def test_a_task_that_can_not_be_decoded_is_kept_with_its_reason_and_not_tr
 def bury(settings: BrokerSettings, model: str, count: int) -> list[str]:
     """Put tasks straight into the dead letters."""
     use_msgpack_envelopes()
-    writer = DeadLetterWriter(build_parameters(settings, name="test"), QueueKind())
+    writer = DeadLetterWriter(build_parameters(settings, name="test"), QueueKind(settings.queue_type))
     tasks = [make_task(model) for _ in range(count)]
     for task in tasks:
         letter = DeadLetter(reason="a test", died_at=5.0, attempts=(LostAttempt(1, "w", 4.0, "gone"),))
@@ -179,7 +188,7 @@ def test_a_dead_letter_that_was_kept_twice_is_one(
     (task_id,) = bury(broker_settings, model, 1)
     (found,) = box.browse(task_queue_name(model))
     assert found.task is not None
-    DeadLetterWriter(build_parameters(broker_settings, name="test"), QueueKind()).publish(
+    DeadLetterWriter(build_parameters(broker_settings, name="test"), QueueKind(broker_settings.queue_type)).publish(
         DeadTask(queue_name=found.queue_name, body=build_envelope(found.task), message_id=task_id, letter=found.letter)
     )
     assert [(one.id, one.copies) for one in box.browse(found.queue_name)] == [(task_id, 2)]

@@ -4,24 +4,37 @@ Through all of it each generation runs once, and its reader is told each token o
 """
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from headrace.apps.cli.nodes import RabbitMqNode, RedisNode, RunningNode, running_rabbitmq
 from headrace.scheduler.base import Generation
 from headrace.schema.events import Event, GenerationFinished, GenerationStarted
-from headrace.schema.settings import BrokerSettings, RedisSettings, Secret
+from headrace.schema.settings import BrokerSettings, RedisSettings
+from headrace.schema.settings.services import QueueType
 from headrace.transport.base import TransportUnavailableError
+from headrace.transport.rabbitmq.topology import (
+    CLASSIC_WITHOUT_CONSUMER_TIMEOUT,
+    CONSUMER_TIMEOUT_BY_QUEUE,
+    QueueKind,
+)
 from headrace.worker.engines.scripted.tokens import generate_tokens
 from tests.contract.transport.harness import RabbitmqHarness
 from tests.integration.path.rig import Rig, Worker, read, read_until_text, running_rig, text_of
+from tests.support.brokers import kind_of, settings_of
 from tests.support.rabbitmqctl import rabbitmqctl
 
 pytestmark = [pytest.mark.services, pytest.mark.long, pytest.mark.timeout(120)]
 
-# Far below the length of a generation here; an operator's is far above.
-CONSUMER_TIMEOUT = "[{rabbit, [{consumer_timeout, 1000}, {channel_tick_interval, 500}]}].\n"
+# Far below the length of a generation here; an operator's is far above. How often it is looked at differs by version.
+CONSUMER_TIMEOUT = (
+    "[{rabbit, [{consumer_timeout, 1000}, {channel_tick_interval, 500}, {quorum_tick_interval, 500}]}].\n"
+)
+IMPATIENT = ("set_policy", "impatient", "^headrace", '{"consumer-timeout":1000}', "--apply-to", "queues")
+PATIENT = ("clear_policy", "impatient")
 MUCH_MEMORY = ("set_vm_memory_high_watermark", "absolute", "1GB")
 NO_MEMORY = ("set_vm_memory_high_watermark", "0")
 TOKENS = 1000
@@ -35,19 +48,20 @@ def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[RabbitMqN
         yield node
 
 
-def settings_of(node: RabbitMqNode) -> BrokerSettings:
-    return BrokerSettings(url=node.url, username=node.username, password=Secret(node.password), reconnect_seconds=0.2)
+@pytest.fixture
+def settings(broker: tuple[RabbitMqNode, RunningNode], queue_type: QueueType) -> BrokerSettings:
+    return settings_of(broker[0], queue_type, reconnect_seconds=0.2)
 
 
 @pytest.fixture
-async def rig(broker: tuple[RabbitMqNode, RunningNode]) -> AsyncIterator[Rig]:
-    async with running_rig(RabbitmqHarness(settings_of(broker[0]))) as rig:
+async def rig(settings: BrokerSettings) -> AsyncIterator[Rig]:
+    async with running_rig(RabbitmqHarness(settings)) as rig:
         yield rig
 
 
 @pytest.fixture
-async def relayed_rig(broker: tuple[RabbitMqNode, RunningNode], redis_node: RedisNode) -> AsyncIterator[Rig]:
-    async with running_rig(RabbitmqHarness(settings_of(broker[0]), RedisSettings(url=redis_node.url))) as rig:
+async def relayed_rig(settings: BrokerSettings, redis_node: RedisNode) -> AsyncIterator[Rig]:
+    async with running_rig(RabbitmqHarness(settings, RedisSettings(url=redis_node.url))) as rig:
         yield rig
 
 
@@ -74,19 +88,49 @@ async def check_ran_once(*workers: Worker, requests: set[str]) -> None:
     assert {fact.outcome for fact in ran} == {"finished"}
 
 
-async def test_a_generation_that_outlasts_the_consumer_timeout_is_noticed_by_nobody(
-    rig: Rig, broker: tuple[RabbitMqNode, RunningNode]
-) -> None:
+@pytest.fixture
+def kind(settings: BrokerSettings) -> QueueKind:
+    return kind_of(settings)
+
+
+@pytest.fixture
+def impatient(broker: tuple[RabbitMqNode, RunningNode], kind: QueueKind) -> Iterator[None]:
+    """A policy whose timeout comes before that of the queues themselves."""
+    if kind.version < CONSUMER_TIMEOUT_BY_QUEUE:
+        pytest.skip("before RabbitMQ 3.12 no policy has a consumer timeout")
+    if kind.queue_type == "classic" and kind.version >= CLASSIC_WITHOUT_CONSUMER_TIMEOUT:
+        pytest.skip("from RabbitMQ 4.3 on a classic queue has no consumer timeout")
+    rabbitmqctl(broker[1], *IMPATIENT)
+    yield
+    rabbitmqctl(broker[1], *PATIENT)
+
+
+async def outlast(rig: Rig) -> list[str]:
+    """Run a generation that the broker may find too long, and return why workers lost their queue meanwhile."""
     workers = [await rig.start_worker(slots=2), await rig.start_worker(slots=2)]
-    generation, events = await submit_long(rig)
-    events += await read(generation)
+    with capture_logs() as logs:
+        generation, events = await submit_long(rig)
+        events += await read(generation)
     check_once(events)
-    log = await asyncio.to_thread(broker[1].log.read_text)
-    assert "timed out" in log, "the broker closed the channel meanwhile"
     # The workers take tasks again.
     assert text_of(await read(await rig.submit(text="Next."))) == "Next."
     finished = [fact.request_id for worker in workers for fact in worker.ran.facts if fact.outcome == "finished"]
     assert finished.count(generation.request_id) == 1
+    return [line["reason"] for line in logs if line["event"] == "task queue lost"]
+
+
+async def test_a_generation_that_outlasts_the_consumer_timeout_is_noticed_by_nobody(rig: Rig, kind: QueueKind) -> None:
+    reasons = await outlast(rig)
+    if kind.version < CONSUMER_TIMEOUT_BY_QUEUE:
+        assert "timed out" in reasons[0]
+    else:
+        assert reasons == [], "the queue itself says how long it waits: longer than any generation"
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_generation_that_outlasts_a_policy_of_the_operator_is_noticed_by_nobody(rig: Rig) -> None:
+    # A newer broker cancels the consumer first; an older one closes its channel at once.
+    assert re.search("timed out|cancelled the consumer", (await outlast(rig))[0])
 
 
 async def wait_for_alarm(rig: Rig, *, is_on: bool) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import get_args
 
 import msgspec
 import pika
@@ -11,6 +12,7 @@ from structlog.testing import capture_logs
 from headrace.apps.cli.doctor import findings
 from headrace.schema.names import LANES, task_queue_name
 from headrace.schema.settings import BrokerSettings
+from headrace.schema.settings.services import QueueType
 from headrace.transport.base import TransportUnavailableError
 from headrace.transport.rabbitmq import (
     DeadLetterBox,
@@ -19,14 +21,27 @@ from headrace.transport.rabbitmq import (
     build_parameters,
     inspect_broker,
 )
-from headrace.transport.rabbitmq.topology import QueueKind, dead_letter_queue_arguments, task_queue_arguments
+from headrace.transport.rabbitmq.topology import (
+    CLASSIC_WITHOUT_CONSUMER_TIMEOUT,
+    QueueKind,
+    dead_letter_queue_arguments,
+    task_queue_arguments,
+)
 from headrace.worker.engines.scripted.tokens import generate_tokens
 from tests.contract.transport.harness import RabbitmqHarness, Sides, take
 from tests.integration.path.rig import Rig, read, read_until_text, running_rig, text_of
+from tests.support.brokers import kind_of
 from tests.support.recorders import ControlRecorder, ReplyRecorder
 from tests.support.values import fresh_name, make_task
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(90)]
+
+VERSIONS = ((3, 10), (3, 13), (4, 0), (4, 3))
+
+
+@pytest.fixture
+def classic_settings(broker_settings: BrokerSettings) -> BrokerSettings:
+    return msgspec.structs.replace(broker_settings, queue_type="classic")
 
 
 @pytest.fixture
@@ -88,23 +103,30 @@ def _existing(settings: BrokerSettings, model: str) -> int:
         return len([channel.queue_declare(name, passive=True) for name in names])
 
 
-@pytest.mark.parametrize("queue_type", ["classic", "quorum"])
-def test_the_broker_takes_what_is_declared_for_newer_ones(broker_settings: BrokerSettings, queue_type: str) -> None:
-    """The oldest supported broker ignores what it does not know, so an update of the broker changes no argument."""
+@pytest.mark.parametrize("declared", get_args(QueueType))
+def test_an_update_of_the_broker_finds_its_queues_as_they_are(
+    broker_settings: BrokerSettings, declared: QueueType
+) -> None:
+    """What an older broker was told, and what a newer one will be, is the same queue to this one."""
+    own = kind_of(broker_settings).version
+    name = task_queue_name(fresh_name("model"))
     with pika.BlockingConnection(build_parameters(broker_settings, name="test")) as connection:
-        for version in ((3, 10), (3, 13), (4, 0), (4, 3)):
-            kind = QueueKind("quorum" if queue_type == "quorum" else "classic", version)
-            name = task_queue_name(fresh_name("model"))
-            channel = connection.channel()
-            channel.queue_declare(name, durable=True, arguments=task_queue_arguments(name, kind))
+        channel = connection.channel()
+        for version in (own, *VERSIONS):
+            kind = QueueKind(declared, version)
+            arguments = task_queue_arguments(name, kind)
+            if version != own and own >= CLASSIC_WITHOUT_CONSUMER_TIMEOUT and declared == "classic":
+                # It refuses the word, though not a queue that had it before.
+                arguments.pop("x-consumer-timeout", None)
+            channel.queue_declare(name, durable=True, arguments=arguments)
             channel.queue_declare(f"{name}.XQ", durable=True, arguments=dead_letter_queue_arguments(kind))
 
 
 async def test_a_queue_of_another_type_is_said_by_gateway_worker_and_doctor_and_not_tried_in_silence(
-    broker_settings: BrokerSettings, quorum_settings: BrokerSettings
+    classic_settings: BrokerSettings, quorum_settings: BrokerSettings
 ) -> None:
     model = fresh_name("model")
-    sides = Sides(RabbitmqHarness(broker_settings), model)
+    sides = Sides(RabbitmqHarness(classic_settings), model)
     await sides.start()
     await sides.close()
     with capture_logs() as logs:
@@ -124,7 +146,7 @@ async def test_a_queue_of_another_type_is_said_by_gateway_worker_and_doctor_and_
     facts = await asyncio.to_thread(inspect_broker, quorum_settings, [model])
     assert len(facts.refusals) == 4
     assert {finding.status for finding in findings.judge_queues(facts, longest_request_seconds=1.0)} == {"failed"}
-    assert (await asyncio.to_thread(inspect_broker, broker_settings, [model])).refusals == ()
+    assert (await asyncio.to_thread(inspect_broker, classic_settings, [model])).refusals == ()
 
 
 async def test_a_quorum_queue_serves_in_order(quorum_settings: BrokerSettings) -> None:

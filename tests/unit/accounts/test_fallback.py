@@ -81,6 +81,21 @@ async def test_what_was_used_alone_is_known_afterwards() -> None:
     assert rig.observer.away == [True, False]
 
 
+async def test_a_peek_is_of_where_it_is_counted() -> None:
+    rig = Rig()
+    before = rig.reservation()
+    await rig.reserve(before)
+    await rig.settle(before, 20)
+    assert (await rig.store.peek("t", "key:k")).month.used == Amount(20)
+    rig.shared.is_away = True
+    await rig.reserve(rig.reservation())
+    away = await rig.store.peek("t", "key:k")
+    assert away.running == 1
+    rig.come_back()
+    # It has missed something: the ledger knows better.
+    assert (await rig.store.peek("t", "key:k")).month.used is None
+
+
 async def test_what_runs_on_moves_to_the_shared_store() -> None:
     rig = Rig()
     rig.shared.is_away = True

@@ -4,15 +4,17 @@ import asyncio
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from headrace.accounts.ledger.base import FINISHED, LOST, UsageRow
-from headrace.accounts.ledger.entries import Closed, Dropped, Opened, Remains, Seen, read_entries
+from headrace.accounts.ledger.entries import Closed, Dropped, Entry, Lost, Opened, Remains, Seen, read_entries
 from headrace.accounts.ledger.journal import Journal, JournalFolder, claim_left
 from headrace.accounts.ledger.ledger import UsageLedger
 from headrace.accounts.ledger.segments import Segments
 from headrace.schema.events import Usage
 from tests.support.metering import FlakyUsageStore
+from tests.support.recorders import Recorder
 from tests.support.values import fresh_name
 
 WAIT_SECONDS = 10
@@ -35,19 +37,32 @@ def make_opened(request_id: str) -> Opened:
     return Opened(request_id=request_id, tenant_id="t", key_id="k", model="demo", started_at=1000)
 
 
+def leave_journal(path: Path, *entries: Entry) -> None:
+    """Do as a process that was killed."""
+    folder = JournalFolder.claim(path)
+    assert folder is not None
+    folder.file(1).write_bytes(b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
+    folder.release()
+
+
 def folders_in(root: Path) -> list[Path]:
     return list(root.iterdir())
 
 
-class Recoveries:
-    """Takes what was lost, and prices it."""
+class Recoveries(Recorder):
+    """Takes what was lost."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.taken: list[tuple[str, list[str]]] = []
+        self.waits = False
 
-    async def __call__(self, owner: str, rows: Sequence[UsageRow]) -> Sequence[UsageRow]:
-        self.taken.append((owner, [row.request_id for row in rows]))
-        return rows
+    async def recover(self, owner: str, lost: Sequence[Lost], *, stop: asyncio.Event) -> Sequence[UsageRow] | None:
+        self.taken.append((owner, [each.row.request_id for each in lost]))
+        self.changed()
+        while self.waits and not stop.is_set():
+            await stop.wait()
+        return None if stop.is_set() else [each.row for each in lost]
 
 
 class Rig:
@@ -57,7 +72,7 @@ class Rig:
         self.recoveries = Recoveries()
         self.journal = Journal(folder, fresh_name("gateway"), segment_bytes=segment_bytes)
         self.ledger = UsageLedger(
-            self.journal, self.store, recovered=self.recoveries, max_waiting=max_waiting, batch_seconds=0.0
+            self.journal, self.store, recovery=self.recoveries, max_waiting=max_waiting, batch_seconds=0.0
         )
 
     def files(self) -> list[str]:
@@ -259,6 +274,33 @@ def test_segments_go_when_nobody_needs_them() -> None:
     segments.unpin([1, 3])
     assert segments.take_free(4) == [1, 3]
     assert segments.is_empty
+
+
+def test_a_segment_that_says_what_was_used_stays_until_another_one_says_more() -> None:
+    segments = Segments()
+    segments.note(make_opened("a"), 1)
+    for segment in (1, 2, 3):
+        segments.note(Seen(request_id="a", at=2000, usage=Usage(7, segment)), segment)
+    # Of a generation that is settled already: nobody needs it, and the file is removed all the same.
+    segments.note(Seen(request_id="z", at=2000, usage=Usage(1, 1)), 4)
+    assert segments.take_free(9) == [2, 4]
+    segments.note(Closed(make_row("a")), 5)
+    segments.release("a")
+    assert segments.take_free(9) == [1, 3, 5]
+    assert segments.is_empty
+
+
+async def test_an_end_does_not_wait_for_what_is_waited_for(rig: Rig, tmp_path: Path) -> None:
+    late = make_row()
+    await asyncio.to_thread(leave_journal, tmp_path / "left", make_opened("cut off"), Closed(late))
+    rig.recoveries.waits = True
+    await rig.ledger.start()
+    await rig.recoveries.until(lambda: bool(rig.recoveries.taken))
+    # What had ended waits for nobody.
+    assert late.request_id in rig.store.rows
+    await rig.ledger.close()
+    assert "cut off" not in rig.store.rows
+    assert [path.name for path in folders_in(tmp_path)] == ["left"]
 
 
 def test_a_folder_that_is_left_is_claimed_by_one(tmp_path: Path) -> None:

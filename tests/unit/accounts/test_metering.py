@@ -12,8 +12,10 @@ from headrace.accounts.quota.refusal import QuotaRefusedError
 from headrace.scheduler.base import Adoption, GenerationRecord, Submission
 from headrace.schema.caller import Caller
 from headrace.schema.errors import ErrorCode, HeadraceError
-from headrace.schema.events import GenerationFailed, GenerationStarted, is_terminal
+from headrace.schema.events import GenerationFailed, GenerationStarted, Usage, is_terminal
+from headrace.schema.last_word import LastWord
 from headrace.schema.request import GenerationParameters
+from headrace.transport.last_words import MemoryLastWords
 from tests.support.metering import Meter
 from tests.support.values import fresh_name, make_request
 from tests.unit.accounts.test_ledger import folders_in
@@ -236,6 +238,37 @@ async def test_a_gateway_that_was_killed_is_settled_by_the_next(tmp_path: Path) 
         await check_settled(after)
         row = after.rows.rows[submission.request_id]
         assert (row.outcome, row.usage, row.cost_micros) == ("lost", USAGE, COST)
+
+
+async def test_a_prompt_is_noted_as_soon_as_it_is_known(tmp_path: Path) -> None:
+    dead = Meter(ScriptedSource(HELLO[0], asyncio.Event()), tmp_path, limits=LIMITS)
+    await dead.ledger.start()
+    submission = make_submission()
+    await anext(await dead.source.submit(submission))
+    await dead.journal.written()
+    await dead.ledger.close(seconds=0.0)
+    after = Meter(ScriptedSource(), tmp_path, limits=LIMITS, store=dead.store)
+    async with after.running():
+        await after.rows.until(lambda: submission.request_id in after.rows.rows)
+        assert after.rows.rows[submission.request_id].input_tokens == USAGE.input_tokens
+
+
+async def test_the_word_of_a_worker_is_what_is_charged(tmp_path: Path) -> None:
+    dead = Meter(ScriptedSource(HELLO[0], asyncio.Event()), tmp_path, limits=LIMITS)
+    await dead.ledger.start()
+    submission = make_submission()
+    await anext(await dead.source.submit(submission))
+    await dead.journal.written()
+    await dead.ledger.close(seconds=0.0)
+    words = MemoryLastWords()
+    await words.leave([LastWord(submission.request_id, 1, "worker", Usage(5, 40), 2.0, "demo")])
+    after = Meter(ScriptedSource(), tmp_path, limits=LIMITS, store=dead.store, words=words)
+    async with after.running():
+        await after.rows.until(lambda: submission.request_id in after.rows.rows)
+        # Of the tokens of the cache it says nothing, and the journal does.
+        row = after.rows.rows[submission.request_id]
+        assert (row.outcome, row.usage) == ("lost", Usage(5, 40, USAGE.cached_tokens))
+        await check_settled(after, tokens=45, cost=3 + 1 + 400)
 
 
 async def test_what_another_gateway_goes_on_with_is_settled_by_that_one_and_once(tmp_path: Path) -> None:

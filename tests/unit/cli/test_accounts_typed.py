@@ -2,20 +2,22 @@
 
 from datetime import UTC, datetime, timedelta
 
+import httpx
 import pytest
 from msgspec import UNSET
 
 from headrace.accounts.limits import KeyLimits
 from headrace.accounts.values import KeySecret, LimitsPatch, Rights, RightsPatch, TenantDraft
-from headrace.apps.cli.accounts.doing import checked
+from headrace.apps.cli.accounts.client import AdminClient
+from headrace.apps.cli.accounts.doing import checked, rotate_key
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.tables import show_limits, show_rights, show_state
 from headrace.apps.cli.accounts.typed import (
-    GivenLimits,
-    GivenRights,
     read_cost,
     read_instant,
     read_limit,
     read_models,
+    read_overlap,
     read_seconds,
     to_limits_patch,
     to_rights_patch,
@@ -88,8 +90,32 @@ def test_what_is_not_given_stays() -> None:
 
 
 def test_a_bad_name_is_explained() -> None:
-    with pytest.raises(ValueError, match="a name has no spaces"):
+    with pytest.raises(ValueError, match=r"--name: 'a b' is given, .* a name has no spaces"):
         checked(TenantDraft(name="a b"))
+    with pytest.raises(ValueError, match="--models: '' is given, and allowed is text of 1 to 256 characters"):
+        checked(TenantDraft(name="a", rights=Rights(models=("",))))
+
+
+def test_what_is_wrong_is_said_with_the_name_of_its_option() -> None:
+    with pytest.raises(ValueError, match="--tokens-per-day: 'many' is no limit"):
+        to_limits_patch(GivenLimits(tokens_per_day="many"))
+    with pytest.raises(ValueError, match="--rpm: '999999999999M' is given, and allowed is a limit of up to"):
+        to_limits_patch(GivenLimits(rpm="999999999999M"))
+    with pytest.raises(ValueError, match="--cost-per-month: '1e20' is given, and allowed is an amount of up to"):
+        to_limits_patch(GivenLimits(cost_per_month="1e20"))
+
+
+async def test_an_overlap_that_is_too_long_says_how_long_one_may_be() -> None:
+    async with httpx.AsyncClient() as http:
+        # Nobody is asked.
+        with pytest.raises(ValueError, match="--overlap: '31d' is given, and allowed is 0s to 30d"):
+            await rotate_key("key_a", "31d")(AdminClient(http))
+    assert read_overlap("30d") == 30 * 86400
+
+
+def test_a_time_beyond_all_calendars_is_no_fault_of_ours() -> None:
+    with pytest.raises(ValueError, match="'999999w' is too far away"):
+        read_instant("999999w", now=NOW)
 
 
 def test_what_is_shown() -> None:

@@ -47,7 +47,7 @@ def test_settings_errors_are_lines_and_status_2(tmp_path: Path, command: str) ->
     answer = headrace(command, folder=tmp_path)
     assert answer.returncode == 2
     assert answer.stderr.splitlines() == [
-        "headrace.toml, line 2: gateway.port: Expected `int`, got `str`",
+        "headrace.toml, line 2: gateway.port: 'x' is given, and allowed is a whole number from 0 to 65535",
         "headrace.toml, line 3: gateway.prot is not a setting; did you mean port?",
     ]
     assert answer.stdout == ""

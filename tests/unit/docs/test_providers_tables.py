@@ -54,7 +54,7 @@ _PARAMETERS: dict[str, Any] = {
 }
 _OUTPUT: dict[str, dict[str, Any]] = {
     name: {name: True}
-    for name in ("token_ids", "usage", "timings", "reasoning", "logprobs", "prompt", "queue_position")
+    for name in ("token_ids", "usage", "timings", "reasoning", "logprobs", "prompt", "queue_position", "signatures")
 } | {"top_logprobs": {"logprobs": True, "top_logprobs": 2}, "prompt_logprobs": {"prompt": True, "prompt_logprobs": 1}}
 _FURTHER: dict[str, tuple[ChatCompletionRequest, ChatCompletionRequest]] = {
     "tools": (_PLAIN, _TOOLS),

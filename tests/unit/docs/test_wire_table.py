@@ -10,7 +10,18 @@ from msgspec import NODEFAULT, Struct
 
 from headrace.schema.control import ControlMessage, ToldSequence
 from headrace.schema.dead_letter import HEADER, DeadLetter, LostAttempt
-from headrace.schema.events import Event, FinishReason, ReplyItem, Stage, Timings, TokenLogprob, ToolCallDelta, Usage
+from headrace.schema.events import (
+    Event,
+    FinishReason,
+    ReplyItem,
+    Signature,
+    Stage,
+    Timings,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
+from headrace.schema.last_word import LastWord
 from headrace.schema.names import (
     CONTROL_EXCHANGE,
     REPLY_EXCHANGE,
@@ -29,9 +40,10 @@ from tests.golden import structs_v1
 FAMILIES: dict[str, tuple[type[Struct], ...]] = {
     "Reply items": get_args(ReplyItem),
     "Events": get_args(Event),
-    "Inside events": (Usage, Timings, TokenLogprob, ToolCallDelta),
+    "Inside events": (Usage, Timings, TokenLogprob, Signature, ToolCallDelta),
     "Control": get_args(ControlMessage),
     "Inside control": (ToldSequence, LostAttempt),
+    "Inside last words": (LastWord,),
 }
 _NO_TAG = "none"
 _NAMES = {repr(Event): "Event", repr(FinishReason): "FinishReason", repr(Stage): "Stage"}

@@ -12,6 +12,7 @@ import pytest
 from headrace.worker.engines.vllm.grammar.constraint import Constraint, constrain
 from headrace.worker.engines.vllm.trial import examiner as module
 from headrace.worker.engines.vllm.trial.examiner import Examiner, ExaminerGoneError
+from tests.support.process_tree import kill
 
 pytestmark = pytest.mark.timeout(60)
 
@@ -60,8 +61,7 @@ async def test_what_was_tried_is_known() -> None:
     others = children()
     with running() as examiner:
         first = await examiner.examine(constrain("wrong"))
-        for child in children() - others:
-            child.kill()
+        kill(children() - others)
         assert await examiner.examine(constrain("wrong")) == first
         with pytest.raises(ExaminerGoneError):
             await examiner.examine(constrain("new"))

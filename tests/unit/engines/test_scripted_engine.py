@@ -71,13 +71,16 @@ async def test_a_fault_after_the_last_token_keeps_the_generation_from_finishing(
 async def test_death_ends_every_job_and_the_engine() -> None:
     engine = make_engine(Rule(when="die", fault="dead", fault_after_tokens=3), Rule(tokens=9_000), slots=2)
     running = await begin(engine, make_job("running"))
+    held_job = make_job("held")
+    held = await begin(engine, held_job)
+    held_job.suspension.begin()
     waiting = [engine.generate(make_job(f"waiting-{i}")) for i in range(2)]
     await anext(waiting[0])
     death = asyncio.ensure_future(engine.wait_dead())  # noqa: TID251 - awaited below
     _, error = await read_until_error(engine, "killer", text="die", priority=9)
     assert isinstance(error, EngineDeadError)
     await death
-    for steps in (running, waiting[0], waiting[1]):
+    for steps in (running, held, waiting[0], waiting[1]):
         with pytest.raises(EngineDeadError):
             _ = [step async for step in steps]
 

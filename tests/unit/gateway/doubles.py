@@ -10,7 +10,7 @@ from litestar import Litestar
 from headrace.gateway.app import GatewayParts, create_app
 from headrace.gateway.draining import Draining
 from headrace.gateway.retained.generations import RetainedGenerations
-from headrace.scheduler.base import Adoption, GenerationRecord, Submission
+from headrace.scheduler.base import Adoption, GenerationRecord, GenerationSource, Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.errors import HeadraceError
 from headrace.schema.events import (
@@ -25,6 +25,7 @@ from headrace.schema.events import (
     Usage,
 )
 from headrace.schema.settings import GatewaySettings, ModelSettings
+from headrace.transport.records import Records
 from tests.support.recorders import Recorder
 
 # A batch of events, something to wait for, or an exception that no source should raise.
@@ -138,13 +139,14 @@ class ScriptedSource(Recorder):
 
 
 def make_app(
-    source: ScriptedSource,
+    source: GenerationSource,
     *,
     settings: GatewaySettings | None = None,
     checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     optional_checks: Mapping[str, Callable[[], Awaitable[None]]] | None = None,
     draining: Draining | None = None,
     retained: RetainedGenerations | None = None,
+    records: Records | None = None,
 ) -> Litestar:
     return create_app(
         GatewayParts(
@@ -157,6 +159,7 @@ def make_app(
             max_timeout_seconds=100.0,
             draining=draining or Draining(),
             retained=retained,
+            records=records,
         )
     )
 

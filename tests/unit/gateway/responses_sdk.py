@@ -39,7 +39,7 @@ def read_frames(text: str) -> list[dict[str, Any]]:
 
 def make_rendering(**fields: Any) -> ResponseRendering:
     body = msgspec.convert(ASK | fields, ResponseBody)
-    return ResponseRendering(REQUEST_ID, body=body, clock=lambda: 1_700_000_000.5)
+    return ResponseRendering.of(REQUEST_ID, body=body, clock=lambda: 1_700_000_000.5)
 
 
 def stream(batches: Sequence[Sequence[Event]], **fields: Any) -> list[dict[str, Any]]:

@@ -52,6 +52,7 @@ async def test_a_tenant_and_a_key_from_beginning_to_end(client: httpx.AsyncClien
         "disabled_at": None,
         "rights": {},
         "limits": {"requests_per_minute": 5},
+        "unknown_models": [],
     }
     assert (await client.get("/admin/v1/tenants/acme")).json() == tenant
     assert (await client.get("/admin/v1/tenants")).json() == {"data": [tenant], "next": None}
@@ -78,6 +79,20 @@ async def test_a_tenant_and_a_key_from_beginning_to_end(client: httpx.AsyncClien
     assert (await client.delete("/admin/v1/tenants/acme")).status_code == 204
 
 
+async def test_rights_to_a_model_that_nobody_serves_are_kept_and_said(client: httpx.AsyncClient) -> None:
+    tenant = await make(client, "/tenants", name="acme", rights={"models": ["demo", "tomorrow"]})
+    assert tenant["rights"]["models"] == ["demo", "tomorrow"]
+    assert tenant["unknown_models"] == ["tomorrow"]
+    issued = await make(client, "/keys", tenant="acme", name="app", rights={"models": ["demo"]})
+    assert issued["key"]["unknown_models"] == []
+    changed = await client.patch("/admin/v1/keys/app", json={"rights": {"models": ["demmo"]}})
+    assert changed.json()["unknown_models"] == ["demmo"]
+    (listed,) = (await client.get("/admin/v1/keys")).json()["data"]
+    assert listed == changed.json()
+    # What is stored, and so what the log says, is what was asked for.
+    assert "unknown_models" not in (await client.get("/admin/v1/audit")).text
+
+
 async def test_what_is_shown_once_is_kept_by_nobody_on_the_way(client: httpx.AsyncClient) -> None:
     await make(client, "/tenants", name="acme")
     answer = await client.post("/admin/v1/keys", json={"tenant": "acme", "name": "app"})
@@ -102,6 +117,9 @@ async def test_what_is_shown_once_is_kept_by_nobody_on_the_way(client: httpx.Asy
         ("PATCH", "/tenants/taken", {"rights": {"retain": True}}, 400, "rights.retain"),
         ("GET", "/tenants?limit=0", None, 400, "limit"),
         ("GET", "/tenants?page=2", None, 400, "page"),
+        ("GET", "/tenants?after=%00", None, 400, "after"),
+        ("GET", "/keys?tenant=a%00", None, 400, "tenant"),
+        ("GET", "/keys/%00", None, 404, "key"),
         ("GET", "/audit?before=x", None, 400, "before"),
     ],
 )

@@ -58,7 +58,7 @@ def test_the_least_that_can_be_asked_for() -> None:
         model="demo",
         messages=(Message("user", "Hi"),),
         generation_parameters=GenerationParameters(max_tokens=4096),
-        output=OutputFlags(usage=True),
+        output=OutputFlags(usage=True, signatures=True),
     )
 
 
@@ -125,7 +125,8 @@ def test_a_call_and_its_result() -> None:
         Message(
             "assistant",
             (
-                ReasoningPart("hm", "s"),
+                ReasoningPart("hm", "s", "anthropic"),
+                ReasoningPart("", "x", "anthropic", is_redacted=True),
                 TextPart("Let me look"),
                 ToolCallPart(id="call_1", name="weather", arguments='{"city":"Köln"}'),
             ),

@@ -29,6 +29,7 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     ToolCallDelta,
 )
 from headrace.schema.messages import Message
@@ -168,6 +169,53 @@ def test_frames_of_thoughts_and_calls() -> None:
     assert blocks_of(render(EVERYTHING)) == [thought, *shown, *rest]
     assert blocks_of(render(EVERYTHING, "omitted")) == [thought, *rest]
     assert blocks_of(render(EVERYTHING, "none")) == rest[2:]
+
+
+SIGNED = Signature("EqQB+/==", "anthropic")
+SIGNED_EVENTS: tuple[Event, ...] = (
+    *BEGIN,
+    SequenceDelta(0, "", reasoning="hm"),
+    SequenceDelta(0, "", thought_signature=SIGNED),
+    SequenceDelta(0, "", thought_signature=Signature("ZW5j", "anthropic", is_redacted=True)),
+    SequenceDelta(0, "", reasoning="so", thought_signature=Signature("Zw==", "gemini")),
+    SequenceDelta(0, "", thought_signature=SIGNED),
+    SequenceDelta(0, "a", text_signature=Signature("dGV4dA==", "gemini")),
+    SequenceDelta(0, "b"),
+    SequenceDelta(0, "", tool_calls=(ToolCallDelta(0, "{}", "call_a", "f", Signature("Y2Fs", "gemini")),)),
+    SequenceFinished(0, "tool_calls"),
+    FINISHED,
+)
+
+
+def test_frames_of_signed_thoughts() -> None:
+    thought = {"type": "thinking", "thinking": "", "signature": ""}
+    redacted = [{"type": "redacted_thinking", "data": "ZW5j"}, "stop"]
+    rest: list[Any] = [
+        {"type": "text", "text": ""},
+        ("text_delta", "a"),
+        ("text_delta", "b"),
+        "stop",
+        {"type": "tool_use", "id": "toolu_a--sig-Y2Fs", "name": "f", "input": {}, "caller": {"type": "direct"}},
+        ("input_json_delta", "{}"),
+        "stop",
+    ]
+    empty = [thought, ("signature_delta", "EqQB+/=="), "stop"]
+    assert blocks_of(render(SIGNED_EVENTS)) == [
+        *(thought, ("thinking_delta", "hm"), ("signature_delta", "EqQB+/=="), "stop"),
+        *redacted,
+        *(thought, ("thinking_delta", "so"), ("signature_delta", "gemini:Zw=="), "stop"),
+        *empty,
+        *rest,
+    ]
+    omitted = [*empty, *redacted, thought, ("signature_delta", "gemini:Zw=="), "stop", *empty, *rest]
+    assert blocks_of(render(SIGNED_EVENTS, "omitted")) == omitted
+    assert blocks_of(render(SIGNED_EVENTS, "none")) == rest
+
+
+@pytest.mark.parametrize("thinking", ["shown", "omitted", "none"])
+def test_the_official_client_adds_signed_thoughts_up_to_the_whole_answer(thinking: Thinking) -> None:
+    events = SIGNED_EVENTS
+    assert fold_as_the_sdk(render(events, thinking))["content"] == whole(events, thinking)["content"]
 
 
 def test_the_order_of_the_frames() -> None:

@@ -195,7 +195,7 @@ async def test_the_key(given: str | None, fits: bool) -> None:
         guarded = [await client.get(path, headers=headers) for path in ("/v1/models", "/metrics")]
         guarded += [await client.post(path, headers=headers, json=CHAT) for path in (OPENAI, NATIVE)]
         guarded_cancel = await client.delete("/v1/generations/x", headers=headers)
-        open_to_all = [await client.get(path, headers=headers) for path in ("/livez", "/readyz", "/schema")]
+        open_to_all = [await client.get(path, headers=headers) for path in ("/livez", "/readyz", "/health", "/schema")]
     assert {answer.status_code for answer in guarded} == ({200} if fits else {401})
     assert guarded_cancel.status_code == (404 if fits else 401)
     assert {answer.status_code for answer in open_to_all} == {200}

@@ -4,8 +4,11 @@ import msgspec
 import openai
 import pytest
 
+from headrace.accounts.quota.base import LimitKind
+from headrace.accounts.quota.refusal import QuotaRefusedError
 from headrace.gateway.dialects.openai.errors import OpenAIDialect, to_body, to_param
-from headrace.gateway.failure import Failure, failure_of_code
+from headrace.gateway.failure import Failure, failure_of_code, failure_of_error
+from headrace.schema.caller import RateLimits
 from headrace.schema.errors import ErrorCode
 
 PARAMS: list[tuple[str, str | None]] = [
@@ -65,6 +68,30 @@ def test_what_all_bodies_share_is_named_without_the_words_of_chats() -> None:
 def test_types_and_codes(code: ErrorCode, kind: str, own: str | None) -> None:
     error = to_body(failure_of_code(code, "wrong")).error
     assert (error.type, error.code, error.param) == (kind, own, None)
+
+
+@pytest.mark.parametrize(
+    ("limit", "code", "kind", "own"),
+    [
+        (LimitKind.CONCURRENT, ErrorCode.RATE_LIMITED, "requests", "rate_limit_exceeded"),
+        (LimitKind.REQUESTS_PER_MINUTE, ErrorCode.RATE_LIMITED, "requests", "rate_limit_exceeded"),
+        (LimitKind.TOKENS_PER_MINUTE, ErrorCode.RATE_LIMITED, "tokens", "rate_limit_exceeded"),
+        # Larger than the whole limit.
+        (LimitKind.TOKENS_PER_MINUTE, ErrorCode.QUOTA_EXCEEDED, "tokens", "rate_limit_exceeded"),
+        (LimitKind.TOKENS_PER_DAY, ErrorCode.QUOTA_EXCEEDED, "insufficient_quota", "insufficient_quota"),
+        (LimitKind.TOKENS_PER_MONTH, ErrorCode.QUOTA_EXCEEDED, "insufficient_quota", "insufficient_quota"),
+        (LimitKind.COST_PER_MONTH, ErrorCode.QUOTA_EXCEEDED, "insufficient_quota", "insufficient_quota"),
+    ],
+)
+def test_a_limit_says_what_it_counts(limit: LimitKind, code: ErrorCode, kind: str, own: str) -> None:
+    refusal = QuotaRefusedError(code, "too much", kind=limit, rate_limits=RateLimits())
+    error = to_body(failure_of_error(refusal)).error
+    assert (error.type, error.code) == (kind, own)
+
+
+def test_what_is_not_there_is_no_unknown_address() -> None:
+    error = to_body(failure_of_code(ErrorCode.NOT_FOUND, "nobody", param="key")).error
+    assert (error.type, error.code, error.param) == ("invalid_request_error", "not_found", "key")
 
 
 @pytest.mark.parametrize("param", ["tools[0].parameters", "tools[3].function.parameters"])

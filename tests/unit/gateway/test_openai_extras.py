@@ -90,8 +90,8 @@ def test_reasoning_is_shown_when_it_is_asked_for(change: dict[str, Any], shown: 
 
 
 def test_output() -> None:
-    assert parse({"return_token_ids": True}).output == OutputFlags(token_ids=True, prompt=True)
-    assert parse({"prompt_logprobs": 0}).output == OutputFlags(prompt=True, prompt_logprobs=0)
+    assert parse({"return_token_ids": True}).output == OutputFlags(token_ids=True, prompt=True, signatures=True)
+    assert parse({"prompt_logprobs": 0}).output == OutputFlags(prompt=True, prompt_logprobs=0, signatures=True)
 
 
 WRONG: list[tuple[dict[str, Any], str, str | None]] = [

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -20,6 +21,7 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     TokenLogprob,
     ToolCallDelta,
 )
@@ -38,6 +40,9 @@ LOGPROB = st.builds(
         tuple
     ),
 )
+SIGNATURE = st.none() | st.builds(
+    Signature, st.sampled_from(["c2lnbmVk", "b3RoZXI="]), st.sampled_from(["anthropic", "gemini"]), st.booleans()
+)
 OUTPUT = st.builds(OutputFlags, reasoning=st.booleans(), logprobs=st.booleans(), token_ids=st.booleans())
 
 
@@ -45,16 +50,16 @@ OUTPUT = st.builds(OutputFlags, reasoning=st.booleans(), logprobs=st.booleans(),
 def deltas_of(draw: st.DrawFn, index: int) -> list[Event]:
     """One sequence: it thinks, then speaks, then calls; each of them may be nothing."""
     thoughts, texts = draw(st.lists(TEXT, max_size=3)), draw(st.lists(TEXT, max_size=3))
-    deltas = [SequenceDelta(index, "", reasoning=text) for text in thoughts]
-    deltas += [SequenceDelta(index, text) for text in texts]
+    deltas = [SequenceDelta(index, "", reasoning=text, thought_signature=draw(SIGNATURE)) for text in thoughts]
+    deltas += [SequenceDelta(index, text, text_signature=draw(SIGNATURE)) for text in texts]
     calls = [draw(st.lists(TEXT, max_size=3)) for _ in range(draw(st.integers(0, 2)))]
     for number, pieces in enumerate(calls):
-        begins = ToolCallDelta(number, draw(TEXT), id=f"call_{number}", name="f")
+        begins = ToolCallDelta(number, draw(TEXT), id=f"call_{number}", name="f", signature=draw(SIGNATURE))
         deltas += [SequenceDelta(index, "", tool_calls=(begins,))]
         deltas += [SequenceDelta(index, "", tool_calls=(ToolCallDelta(number, piece),)) for piece in pieces]
     logprobs = [tuple(draw(st.lists(LOGPROB, max_size=2))) for _ in deltas]
     told = [
-        SequenceDelta(index, d.text, tuple(p.token_id for p in probs), probs, d.reasoning, d.tool_calls)
+        structs.replace(d, token_ids=tuple(p.token_id for p in probs), logprobs=probs)
         for d, probs in zip(deltas, logprobs, strict=True)
     ]
     return [SequenceStarted(index), *told, SequenceFinished(index, "tool_calls" if calls else "stop")]
@@ -86,15 +91,16 @@ def read_stream(frames: bytes) -> list[dict[str, Any]]:
 def plain(answer: ChatCompletion) -> dict[str, Any]:
     """An answer as both ways tell it.
 
-    The accumulator keeps the places of calls, knows nothing of vLLM's token ids, and can't tell text that is empty from
-    none.
+    The accumulator keeps the places of calls and thoughts, knows nothing of vLLM's token ids, and can't tell an empty
+    text from none.
     """
     found = answer.model_dump(exclude_none=True, exclude={"created"})
     for choice in found["choices"]:
         message = choice["message"]
         message["content"] = message.get("content") or ""
+        for item in (*message.get("tool_calls", ()), *message.get("thinking_blocks", ())):
+            item.pop("index", None)
         for call in message.get("tool_calls", ()):
-            call.pop("index", None)
             call["function"].pop("parsed_arguments", None)
         for name in ("reasoning", "reasoning_content"):
             message[name] = message.get(name, "")

@@ -116,3 +116,82 @@ WRONG: list[tuple[list[dict[str, Any]], str, str | None]] = [
 def test_what_is_wrong_is_named(messages: list[dict[str, Any]], param: str, reason: str | None) -> None:
     failure = refuse(LEAST | {"messages": messages})
     assert (failure.param, failure.reason, failure.status) == (param, reason, 400)
+
+
+def _signed(signature: str | None, signed_by: str | None = "gemini") -> ToolCallPart:
+    signer = None if signature is None else signed_by
+    return ToolCallPart(id="call_1", name="f", arguments='{"a":1}', signature=signature, signed_by=signer)
+
+
+def _extra(signature: Any) -> dict[str, Any]:
+    return {"extra_content": {"google": {"thought_signature": signature, "thought": True}, "other": {"x": 1}}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "signature"),
+    [
+        (_extra("c2lnbmVk"), "c2lnbmVk"),
+        ({"id": "call_1--sig-c2lnbmVk"}, "c2lnbmVk"),
+        (_extra("bmV3") | {"id": "call_1--sig-c2lnbmVk"}, "bmV3"),
+        (_extra(None), None),
+        ({"extra_content": None}, None),
+        ({"extra_content": {"google": 5}}, None),
+    ],
+)
+def test_the_signature_of_a_call(changes: dict[str, Any], signature: str | None) -> None:
+    call = CALL | changes
+    said, result = messages_of(ASKS | {"tool_calls": [call]}, ANSWERS | {"tool_call_id": call["id"]})
+    assert said.content == (_signed(signature),)
+    assert result.content == (ToolResultPart(tool_call_id="call_1", content="5"),)
+
+
+@pytest.mark.parametrize("signature", [5, ["a"], "x" * (2**20 + 1)])
+def test_what_is_no_signature_of_a_call(signature: Any) -> None:
+    failure = refuse(LEAST | {"messages": [USER, ASKS | {"tool_calls": [CALL | _extra(signature)]}, ANSWERS]})
+    assert failure.param == "messages[1].tool_calls[0].extra_content.google.thought_signature"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("Yes", (TextPart("Yes", "c2ln", "gemini"),)),
+        ("", (TextPart("", "c2ln", "gemini"),)),
+        (
+            [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}],
+            (TextPart("a"), TextPart("b", "c2ln", "gemini")),
+        ),
+    ],
+)
+def test_the_signature_of_a_text(content: Any, expected: tuple[TextPart, ...]) -> None:
+    (message,) = messages_of({"role": "assistant", "content": content} | _extra("c2ln"))
+    assert message.content == expected
+
+
+def test_signed_thoughts() -> None:
+    blocks: list[dict[str, Any]] = [
+        {"type": "thinking", "thinking": "Hm", "signature": "c2ln", "index": 0},
+        {"type": "redacted_thinking", "data": "ZW5j"},
+        {"type": "thinking", "thinking": "So", "signature": "gemini:Zw=="},
+        {"type": "thinking", "thinking": "And"},
+    ]
+    said = {"role": "assistant", "content": "Yes", "reasoning_content": "HmSoAnd", "thinking_blocks": blocks}
+    (message,) = messages_of(said)
+    assert message.content == (
+        ReasoningPart("Hm", "c2ln", "anthropic"),
+        ReasoningPart("", "ZW5j", "anthropic", is_redacted=True),
+        ReasoningPart("So", "Zw==", "gemini"),
+        ReasoningPart("And"),
+        TextPart("Yes"),
+    )
+
+
+def test_a_signed_thought_whose_text_stands_beside_it() -> None:
+    blocks = [{"type": "thinking", "thinking": "", "signature": "c2ln"}]
+    said = {"role": "assistant", "content": "Yes", "reasoning_content": "Hm", "thinking_blocks": blocks}
+    (message,) = messages_of(said)
+    assert message.content == (ReasoningPart("Hm", "c2ln", "anthropic"), TextPart("Yes"))
+
+
+@pytest.mark.parametrize("field", [{"thinking_blocks": [{"type": "redacted_thinking", "data": "x"}]}, _extra("x")])
+def test_only_an_assistant_has_signatures(field: dict[str, Any]) -> None:
+    assert refuse(LEAST | {"messages": [USER | field]}).param == f"messages[0].{next(iter(field))}"

@@ -60,7 +60,7 @@ def test_what_openai_has() -> None:
             frequency_penalty=-1,
             logit_bias={5: -100, 7: 0.5},
         ),
-        output=OutputFlags(logprobs=True, top_logprobs=3),
+        output=OutputFlags(logprobs=True, top_logprobs=3, signatures=True),
     )
 
 

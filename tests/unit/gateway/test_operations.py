@@ -7,9 +7,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace.gateway.draining import Draining
-from headrace.gateway.operations import Readiness, check_readiness
+from headrace.gateway.operations import Readiness, ReadinessCheck, check_readiness
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import GenerationFailed
+from headrace.schema.settings import GatewaySettings, Secret
 from headrace.transport.base import TransportUnavailableError
 from tests.unit.gateway.doubles import CHAT, HELLO, ScriptedSource, make_app, open_client
 
@@ -54,6 +55,19 @@ async def test_not_ready_says_what_and_why() -> None:
     async with open_client(make_app(ScriptedSource(), checks={"broker": is_down})) as client:
         assert (await client.get("/readyz")).status_code == 503
         assert (await client.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize(("check", "status"), [(is_up, 200), (is_down, 503)])
+async def test_health_is_readiness_under_the_name_that_vllm_has_for_it(check: ReadinessCheck, status: int) -> None:
+    settings = GatewaySettings(api_key=Secret("k"))
+    draining = Draining()
+    async with open_client(
+        make_app(ScriptedSource(), checks={"broker": check}, settings=settings, draining=draining)
+    ) as client:
+        health, readiness = await client.get("/health"), await client.get("/readyz")
+        assert (health.status_code, health.json()) == (status, readiness.json())
+        draining.begin()
+        assert (await client.get("/health")).status_code == 503
 
 
 async def test_what_requests_are_answered_without_is_only_mentioned() -> None:

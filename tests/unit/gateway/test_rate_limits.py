@@ -105,6 +105,17 @@ async def test_a_failure_before_the_first_frame_tells_it_too(tmp_path: Path) -> 
         assert answer.headers["x-ratelimit-remaining-requests"] == "1"
 
 
+@pytest.mark.parametrize(("tokens", "retries"), [(95, True), (2000, False)])
+async def test_tokens_of_a_minute(tmp_path: Path, tokens: int, retries: bool) -> None:
+    limits = CallerLimits(key=KeyLimits(tokens_per_minute=110))
+    async for client in open_limited(ScriptedSource(*HELLO), tmp_path, limits):
+        assert (await client.post("/v1/chat/completions", json=CHAT | {"max_tokens": 60})).status_code == 200
+        answer = await client.post("/v1/chat/completions", json=CHAT | {"max_tokens": tokens})
+        assert answer.status_code == 429
+        assert answer.json()["error"] == IsPartialDict(type="tokens", code="rate_limit_exceeded")
+        assert answer.headers.get("x-should-retry") == (None if retries else "false")
+
+
 @pytest.mark.parametrize(
     ("path", "body", "kind"),
     [("/v1/chat/completions", CHAT, "insufficient_quota"), ("/v1/messages", MESSAGES, "rate_limit_error")],
@@ -128,7 +139,7 @@ async def test_what_no_time_helps_says_no_time(tmp_path: Path) -> None:
     async for client in open_limited(ScriptedSource(*HELLO), tmp_path, limits):
         answer = await client.post("/v1/chat/completions", json=CHAT | {"max_tokens": 60})
         assert answer.status_code == 429
-        assert answer.json()["error"] == IsPartialDict(code="insufficient_quota", param="max_tokens")
+        assert answer.json()["error"] == IsPartialDict(type="tokens", param="max_tokens")
         assert "retry-after" not in answer.headers
         assert answer.headers["x-should-retry"] == "false"
 

@@ -50,7 +50,7 @@ def test_the_least() -> None:
     assert parse({}) == ChatCompletionRequest(
         model="demo",
         messages=(Message(role="user", content="a secret prompt"),),
-        output=OutputFlags(reasoning=True),
+        output=OutputFlags(reasoning=True, signatures=True),
     )
 
 
@@ -89,14 +89,17 @@ def test_parameters() -> None:
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
-        ({"include": ["message.output_text.logprobs"]}, OutputFlags(reasoning=True, logprobs=True)),
+        ({"include": ["message.output_text.logprobs"]}, OutputFlags(reasoning=True, logprobs=True, signatures=True)),
         (
             {"include": ["message.output_text.logprobs", "reasoning.encrypted_content"], "top_logprobs": 3},
-            OutputFlags(reasoning=True, logprobs=True, top_logprobs=3),
+            OutputFlags(reasoning=True, logprobs=True, top_logprobs=3, signatures=True),
         ),
-        ({"top_logprobs": 3}, OutputFlags(reasoning=True)),
-        ({"reasoning": {"effort": "none"}}, OutputFlags()),
-        ({"reasoning": None, "include": None, "text": None, "tools": None}, OutputFlags(reasoning=True)),
+        ({"top_logprobs": 3}, OutputFlags(reasoning=True, signatures=True)),
+        ({"reasoning": {"effort": "none"}}, OutputFlags(signatures=True)),
+        (
+            {"reasoning": None, "include": None, "text": None, "tools": None},
+            OutputFlags(reasoning=True, signatures=True),
+        ),
     ],
 )
 def test_output(fields: dict[str, Any], expected: OutputFlags) -> None:
@@ -272,7 +275,6 @@ def part(**fields: Any) -> dict[str, Any]:
         ({"conversation": "conv_1"}, "conversation", "unsupported_parameter"),
         ({"prompt": {"id": "pmpt_1"}}, "prompt", "unsupported_parameter"),
         ({"background": True, "store": False}, "background", "invalid_value"),
-        ({"background": True, "stream": True}, "stream", "unsupported_value"),
         ({"stream_options": {}}, "stream_options", "invalid_value"),
         ({"metadata": {str(i): "" for i in range(17)}}, "metadata", "array_above_max_length"),
         ({"metadata": {"a": 1}}, "metadata[...]", "invalid_type"),

@@ -277,6 +277,9 @@ async def test_only_background_responses_can_be_cancelled() -> None:
         ("/input_items", {"order": "up"}, "order"),
         ("/input_items", {"after": "msg_1"}, "after"),
         ("", {"stream": "true"}, "stream"),
+        ("", {"stream": "maybe"}, "stream"),
+        ("", {"starting_after": "1"}, "starting_after"),
+        ("", {"stream": "true", "starting_after": "-1"}, "starting_after"),
     ],
 )
 async def test_queries_that_are_refused(path: str, query: dict[str, str], param: str) -> None:

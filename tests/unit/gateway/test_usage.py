@@ -156,6 +156,28 @@ async def test_what_can_not_be_read(client: httpx.AsyncClient, query: str, param
     assert answer.json()["error"] == IsPartialDict(type="invalid_request_error", param=param)
 
 
+@pytest.mark.parametrize(
+    ("query", "param", "code"),
+    [("key=nobody", "key", "not_found"), ("key=key_b", "key", "not_found"), ("model=m9", "model", "model_not_found")],
+)
+async def test_who_and_what_is_unknown_is_said(client: httpx.AsyncClient, query: str, param: str, code: str) -> None:
+    answer = await client.get(f"/v1/usage?{query}", headers=bearer("alice"))
+    assert answer.status_code == 404
+    assert answer.json()["error"] == IsPartialDict(type="invalid_request_error", param=param, code=code)
+    answer = await client.get(f"/admin/v1/usage?tenant=nobody&{query}", headers=bearer(ADMIN_KEY))
+    assert answer.status_code == 404
+    assert answer.json()["error"] == IsPartialDict(
+        code="not_found", param="tenant", message="no tenant is called 'nobody'; there is none yet"
+    )
+
+
+async def test_a_tenant_learns_no_model_that_it_may_not_use(client: httpx.AsyncClient) -> None:
+    known = await client.get("/v1/usage?model=org/large", headers=bearer("narrow"))
+    unknown = await client.get("/v1/usage?model=demo", headers=bearer("narrow"))
+    assert (known.status_code, unknown.status_code) == (200, 404)
+    assert "demo'; you have: org/large" in unknown.json()["error"]["message"]
+
+
 async def test_without_a_key_there_is_nothing(client: httpx.AsyncClient) -> None:
     assert (await client.get("/v1/usage")).status_code == 401
 

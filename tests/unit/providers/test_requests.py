@@ -227,11 +227,11 @@ def test_the_conversation_in_anthropics_words() -> None:
     assert first[1]["source"] == {"type": "base64", "media_type": "image/png", "data": "iVBORw0KGgo="}
     assert first[2]["source"] == {"type": "url", "url": "https://example.org/cat.png"}
     assert answer[0] == {"type": "thinking", "thinking": "I look.", "signature": "c2lnbmVk"}
-    assert answer[2] == {"type": "tool_use", "id": "call_1", "name": "weather", "input": {"a": "Zürich"}}
+    assert answer[2] == {"type": "tool_use", "id": "toolu_1", "name": "weather", "input": {"a": "Zürich"}}
     assert answer[3]["input"] == {}
     assert results[1] == {
         "type": "tool_result",
-        "tool_use_id": "call_2",
+        "tool_use_id": "toolu_2",
         "content": [{"type": "text", "text": "late"}],
         "is_error": True,
     }
@@ -259,15 +259,6 @@ def test_the_conversation_in_geminis_words() -> None:
     assert "thoughtSignature" not in answer[2]
     assert results[0] == {"functionResponse": {"id": "call_1", "name": "weather", "response": {"output": "Rain"}}}
     assert results[1]["functionResponse"]["response"] == {"error": "late"}
-
-
-def test_a_signature_of_gemini_comes_back_inside_the_id() -> None:
-    call = ToolCallPart(id="fc1--sig-c2lnbmVk", name="time", arguments="{}")
-    result = ToolResultPart(tool_call_id=call.id, content="late")
-    contents = body_of("gemini", ask((*USER, Message("assistant", (call,)), Message("tool", (result,)))))["contents"]
-    assert contents[1]["parts"][0]["thoughtSignature"] == "c2lnbmVk"
-    assert contents[1]["parts"][0]["functionCall"]["id"] == "fc1"
-    assert contents[2]["parts"][0]["functionResponse"]["id"] == "fc1"
 
 
 def test_an_id_that_is_too_long_for_openai_is_the_same_for_call_and_result() -> None:

@@ -8,6 +8,7 @@ from msgspec import structs
 from prometheus_client import CollectorRegistry, generate_latest
 from structlog.testing import capture_logs
 
+from headrace.apps.gateway.accounts import Accounts, open_accounts
 from headrace.apps.gateway.compose import build_gateway
 from headrace.apps.gateway.live import changed_for_good
 from headrace.apps.gateway.reload import SettingsReloader
@@ -18,7 +19,9 @@ from headrace.gateway.routing.journal import RoutingJournal
 from headrace.gateway.routing.metrics import RoutingMetrics
 from headrace.process.watch import WatchedFile
 from headrace.scheduler.base import GenerationRecord
+from headrace.schema.events import Usage
 from headrace.schema.settings import (
+    AccountsSettings,
     BrokerSettings,
     GatewaySettings,
     ModelSettings,
@@ -28,6 +31,7 @@ from headrace.schema.settings import (
     Secret,
     Settings,
     SettingsError,
+    StorageSettings,
 )
 from tests.support.transports import RecordingSchedulerTransport
 from tests.unit.routing.doubles import make_settings, to
@@ -61,6 +65,36 @@ def test_a_price_of_what_nobody_answers_as_is_refused() -> None:
 def test_a_secret_that_stays_is_no_change() -> None:
     one, other = Settings(gateway=GatewaySettings(api_key=Secret("k"))), GatewaySettings(api_key=Secret("k"))
     assert not list(changed_for_good(one, structs.replace(one, gateway=other)))
+
+
+@pytest.fixture
+def priced(tmp_path: Path) -> tuple[Settings, Accounts]:
+    settings = structs.replace(
+        make_settings({}),
+        accounts=AccountsSettings(enabled=True),
+        storage=StorageSettings(folder=str(tmp_path)),
+        prices={"own": PriceSettings(input=1.0)},
+    )
+    accounts = open_accounts(settings)
+    assert accounts is not None
+    return settings, accounts
+
+
+async def test_prices_change_too(priced: tuple[Settings, Accounts]) -> None:
+    settings, accounts = priced
+    gateway = build_gateway(settings, RecordingSchedulerTransport(), accounts)
+    assert gateway.metering is not None
+    costs = [gateway.metering.prices.cost("own", Usage(10, 0))]
+    with capture_logs() as logs:
+        await gateway.live.apply(structs.replace(settings, prices={"own": PriceSettings(input=3.0)}))
+    costs.append(gateway.metering.prices.cost("own", Usage(10, 0)))
+    assert costs == [10, 30]
+    assert [line["event"] for line in logs] == ["settings reloaded"]
+    await gateway.routed.close()
+    await gateway.providers.close()
+    await gateway.scheduler.close()
+    await gateway.metering.close()
+    await accounts.close()
 
 
 async def test_a_reload_is_all_or_nothing(tmp_path: Path) -> None:

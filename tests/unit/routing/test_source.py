@@ -9,6 +9,7 @@ from msgspec import structs
 from headrace.gateway.routing.breaker import BreakerRules, BreakerState
 from headrace.providers.base import Fault
 from headrace.scheduler.base import Adoption, GenerationRecord
+from headrace.scheduler.scheduler import Scheduler
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     Event,
@@ -21,8 +22,10 @@ from headrace.schema.events import (
     SequenceStarted,
     Usage,
 )
-from headrace.schema.request import EmbeddingParams
+from headrace.schema.request import EmbeddingParams, OutputFlags
 from headrace.schema.settings import RouteSettings, SchedulerSettings
+from headrace.transport.base import QueueDepth
+from tests.support.transports import RecordingSchedulerTransport
 from tests.unit.gateway.doubles import HELLO, ScriptedSource
 from tests.unit.gateway.doubles import USAGE as OWN_USAGE
 from tests.unit.routing.doubles import (
@@ -274,6 +277,19 @@ async def test_a_run_is_cancelled_by_its_id() -> None:
         assert not rig.source.cancel(generation.request_id)
 
 
+async def test_at_the_deadline_our_own_scheduler_says_why_nobody_answered() -> None:
+    transport = RecordingSchedulerTransport()
+    transport.depth = QueueDepth(1, 0)
+    own = Scheduler(transport, models={"own": "own"}, settings=SchedulerSettings())
+    await own.start()
+    route = RouteSettings(targets=(to("a/x"),), fallbacks=(to("own"),), retries=0)
+    async with routing(make_settings({"r": route}), own, PlayedProvider("a", ill())) as rig:
+        events, _ = await rig.ask("r", seconds=0.1)
+    await own.close()
+    assert _failure(events).code == "deadline_exceeded"
+    assert "no worker has taken work for 'own'" in _failure(events).message
+
+
 async def test_the_deadline_ends_a_silent_provider_and_says_nothing_of_its_health() -> None:
     a = PlayedProvider("a", (asyncio.Event(),))
     rules = BreakerRules(min_calls=1)
@@ -472,18 +488,39 @@ async def test_what_no_worker_of_ours_is_known_to_run_is_not_adopted(record: dic
     assert own.adoptions == []
 
 
-async def test_a_second_task_of_ours_is_recorded_and_not_adopted_since_it_has_another_id() -> None:
+async def test_a_second_task_of_ours_is_recorded_and_adopted_under_the_id_that_its_workers_know() -> None:
     own = ScriptedSource(HELLO[0], asyncio.Event())
     own.queued = GenerationQueued(3, 60.0)
     route = RouteSettings(targets=(to("own"),), fallbacks=(to("b/y"),), on_long_wait_seconds=5, retries=0)
     async with routing(make_settings({"r": route}), own, PlayedProvider("b", ill())) as rig:
         generation = await rig.submit("r")
         await own.until(lambda: len(own.generations) == 2 and own.generations[1].read >= 2)
-        record = generation.record
-        assert record.task_id == own.generations[1].request_id == f"{generation.request_id}-2"
-        with pytest.raises(HeadraceError) as caught:
-            await rig.source.adopt(structs.replace(_adoption("r"), record=record))
+        request_id, record = generation.request_id, generation.record
+        assert record.task_id == own.generations[1].request_id == f"{request_id}-2"
+        assert rig.source.task_id_of(request_id) == record.task_id
         await generation.aclose()
-    assert caught.value.code is ErrorCode.WORKER_LOST
-    assert caught.value.answer.retryable
-    assert own.adoptions == []
+    other = ScriptedSource(*HELLO)
+    async with routing(make_settings({"r": route}), other) as rig:
+        adoption = _adoption("r")
+        adoption = structs.replace(
+            adoption, submission=structs.replace(adoption.submission, request_id=request_id), record=record
+        )
+        adopted = await rig.source.adopt(adoption)
+        assert [item.submission.request_id for item in other.adoptions] == [record.task_id]
+        assert (adopted.request_id, adopted.record.task_id) == (request_id, record.task_id)
+        assert rig.source.task_id_of(request_id) == record.task_id
+        rig.source.cancel(request_id)
+        assert other.cancelled == [record.task_id]
+        assert text_of(await read(adopted)) == "Hello, world"
+        assert rig.source.task_id_of(request_id) == request_id
+        await adopted.aclose()
+
+
+@pytest.mark.parametrize(("asked", "retained"), [(True, False), (False, True), (False, False)])
+async def test_signatures_are_kept_for_whoever_comes_back(*, asked: bool, retained: bool) -> None:
+    provider = PlayedProvider("a", says("yes"))
+    async with routing(make_settings({"r": RouteSettings(targets=(to("a/x"),))}), ScriptedSource(), provider) as rig:
+        submission = make_submission("r")
+        request = structs.replace(submission.request, output=OutputFlags(signatures=asked))
+        await read(await rig.source.submit(structs.replace(submission, request=request, retained=retained)))
+    assert provider.calls[0].request.output == OutputFlags(signatures=asked or retained)

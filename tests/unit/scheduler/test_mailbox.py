@@ -4,6 +4,7 @@ import asyncio
 
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.errors import ErrorCode
@@ -14,6 +15,7 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     StreamChunk,
     Usage,
     is_terminal,
@@ -151,3 +153,20 @@ async def test_reasoning_that_nobody_asked_for_is_known_to_the_next_attempt_and_
     events = await mailbox.receive()
     assert [event for event in events if isinstance(event, SequenceDelta)] == [SequenceDelta(0, "Yes.", (3,))]
     assert mailbox.told()[0].token_ids == (1, 2, 3)
+
+
+async def test_the_signature_of_a_thought_goes_with_the_thought() -> None:
+    signature = Signature("c2lnbmVk", "anthropic")
+    deltas = [
+        SequenceDelta(0, "", (1,), reasoning="Hm.", thought_signature=signature),
+        SequenceDelta(0, "", thought_signature=signature),
+        SequenceDelta(0, "a", (2,), reasoning="So", thought_signature=signature, text_signature=signature),
+        SequenceDelta(0, "", text_signature=signature),
+    ]
+    shown = Mailbox("r", model="m")
+    shown.accept(_chunk(0, *START, *deltas, *END))
+    assert await _read_all(shown) == [*START, *(structs.replace(delta, token_ids=None) for delta in deltas), *END]
+    hidden = Mailbox("r", model="m", shows_reasoning=False)
+    hidden.accept(_chunk(0, *START, *deltas, *END))
+    signed = [SequenceDelta(0, "a", text_signature=signature), SequenceDelta(0, "", text_signature=signature)]
+    assert await _read_all(hidden) == [*START, *signed, *END]

@@ -32,6 +32,7 @@ from headrace.schema.events import (
 from headrace.schema.messages import Message
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.settings import SchedulerSettings
+from headrace.transport.base import QueueDepth
 from tests.support.transports import RecordingSchedulerTransport
 from tests.support.values import make_request
 
@@ -173,6 +174,29 @@ async def test_what_starts_after_nobody_waits_is_stopped_at_its_worker(
     ((message, _, worker_id),) = transport.controls
     assert isinstance(message, CancelGeneration)
     assert (message.request_id, worker_id) == ("gone", "w")
+
+
+@pytest.mark.parametrize(("depth", "is_lonely"), [(None, False), (QueueDepth(1, 0), True), (QueueDepth(1, 1), False)])
+async def test_one_for_which_no_worker_was_ever_there_says_so(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport, depth: QueueDepth | None, is_lonely: bool
+) -> None:
+    transport.depth = depth
+    generation = await scheduler.submit(_submission(timeout_seconds=0.05))
+    failure = _failure(await _read(generation))
+    assert failure.code == "deadline_exceeded"
+    assert ("no worker has taken work for 'm'" in failure.message) == is_lonely
+    assert ("HEADRACE_WORKER_MODEL=m headrace-worker" in failure.message) == is_lonely
+
+
+async def test_a_worker_that_was_there_once_is_not_said_to_have_been_never_there(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport
+) -> None:
+    transport.depth = QueueDepth(1, 0)
+    first = await scheduler.submit(_submission())
+    transport.reply("r", 0, GenerationStarted("w"), GenerationFinished(Usage(1, 1)))
+    await _read(first)
+    second = await scheduler.submit(_submission("s", timeout_seconds=0.05))
+    assert _failure(await _read(second)).message == "the request did not end before its deadline"
 
 
 async def test_a_request_without_any_worker_ends_at_its_deadline(

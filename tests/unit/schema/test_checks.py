@@ -53,6 +53,7 @@ def said(role: Any, content: str | tuple[Part, ...]) -> ChatCompletionRequest:
 
 ACCEPTED = {
     "text": make(),
+    "a redacted thought": said("assistant", (ReasoningPart("", "ZW5j", "anthropic", is_redacted=True), TextPart("So"))),
     "an image": said("user", (TextPart("What is this?"), IMAGE)),
     "only an image": make(messages=(Message("user", (IMAGE,)),)),
     "an empty answer of before": said("assistant", ""),
@@ -80,6 +81,14 @@ REFUSED: dict[str, tuple[ChatCompletionRequest, str]] = {
     "an embedding of nothing": (make(messages=(), embedding=EmbeddingParams()), "prompts"),
     "an embedding of an empty text": (make(prompts=("",), embedding=EmbeddingParams()), "prompts[0]"),
     "an image that the system sends": (said("system", (TextPart("x"), IMAGE)), "messages[1].content[1]"),
+    "a redacted thought without its content": (
+        said("assistant", (TextPart("a"), ReasoningPart("", is_redacted=True))),
+        "messages[1].content[1]",
+    ),
+    "a redacted thought in plain": (
+        said("assistant", (ReasoningPart("Hm", "s", "anthropic", is_redacted=True),)),
+        "messages[1].content[0]",
+    ),
     "a call that the user makes": (said("user", (CALL,)), "messages[1].content[0]"),
     "a result that the assistant has": (said("assistant", (RESULT,)), "messages[1].content[0]"),
     "a thought of the user": (said("user", (ReasoningPart("Hm."),)), "messages[1].content[0]"),

@@ -113,12 +113,43 @@ class _NewerDelta(Struct, frozen=True, array_like=True, tag=4):
     logprobs: tuple[()] | None = None
     reasoning: str = ""
     tool_calls: tuple[()] = ()
+    thought_signature: None = None
+    text_signature: None = None
     smell: str = "roses"
 
 
 def test_an_event_with_a_field_of_tomorrow_is_read_without_it() -> None:
     newer = msgspec.msgpack.encode([1, "r", 1, 0, [_NewerDelta(0, "hi")], False, "also new"])
     assert decode_replies(b"\x91" + newer) == [StreamChunk("r", 1, 0, (SequenceDelta(0, "hi"),))]
+
+
+class _UnsignedDelta(Struct, frozen=True, array_like=True, tag=4):
+    """A delta as a gateway reads it that knows of no signatures."""
+
+    index: int
+    text: str
+    token_ids: tuple[int, ...] | None = None
+    logprobs: tuple[()] | None = None
+    reasoning: str = ""
+    tool_calls: tuple["_UnsignedCall", ...] = ()
+
+
+class _UnsignedCall(Struct, frozen=True, array_like=True):
+    index: int
+    arguments: str = ""
+    id: str | None = None
+    name: str | None = None
+
+
+@given(values_of(SequenceDelta))
+def test_a_reader_that_knows_of_no_signatures_reads_the_rest(delta: SequenceDelta) -> None:
+    delta = msgspec.structs.replace(delta, logprobs=None)
+    calls = tuple(_UnsignedCall(call.index, call.arguments, call.id, call.name) for call in delta.tool_calls)
+    read = msgspec.msgpack.decode(msgspec.msgpack.encode(delta), type=_UnsignedDelta)
+    assert read == _UnsignedDelta(delta.index, delta.text, delta.token_ids, None, delta.reasoning, calls)
+    back = msgspec.msgpack.decode(msgspec.msgpack.encode(read), type=SequenceDelta)
+    unsigned = tuple(msgspec.structs.replace(call, signature=None) for call in delta.tool_calls)
+    assert back == msgspec.structs.replace(delta, tool_calls=unsigned, thought_signature=None, text_signature=None)
 
 
 def test_a_task_with_fields_of_tomorrow_is_read_without_them() -> None:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 import pytest
 from msgspec import NODEFAULT, Struct
 
 from headrace.schema.codec import (
+    CodecError,
     decode_control,
     decode_replies,
     decode_task,
@@ -17,7 +18,9 @@ from headrace.schema.codec import (
     encode_task,
 )
 from headrace.schema.control import ControlMessage
-from headrace.schema.events import ReplyItem
+from headrace.schema.events import ReplyItem, SequenceDelta
+from headrace.schema.last_word import LastWord, decode_last_word, encode_last_word
+from headrace.schema.messages import ReasoningPart, TextPart, ToolCallPart
 from headrace.schema.task import GenerationTask
 from tests.golden import values, values_v2
 from tests.support.strategies import structs_in
@@ -61,6 +64,42 @@ def test_a_batch_of_replies() -> None:
     assert decode_replies(_golden("v2/replies")) == values_v2.REPLIES
 
 
+def test_a_last_word() -> None:
+    assert encode_last_word(values_v2.LAST_WORD) == _golden("v2/last-word")
+    assert decode_last_word(_golden("v2/last-word")) == values_v2.LAST_WORD
+    with pytest.raises(CodecError):
+        decode_last_word(b"no word")
+
+
+def _unsigned(value: Any) -> Any:
+    """Return a value without what version 2 did not have before vendors' signatures were told."""
+    if isinstance(value, ReasoningPart | TextPart | ToolCallPart):
+        signature = value.signature if isinstance(value, ReasoningPart) else None
+        return msgspec.structs.replace(value, signature=signature, signed_by=None)
+    if isinstance(value, SequenceDelta):
+        calls = tuple(msgspec.structs.replace(call, signature=None) for call in value.tool_calls)
+        return msgspec.structs.replace(value, tool_calls=calls, thought_signature=None, text_signature=None)
+    if isinstance(value, Struct):
+        return type(value)(**{name: _unsigned(getattr(value, name)) for name in value.__struct_fields__})
+    if isinstance(value, tuple | list):
+        items = [_unsigned(item) for item in cast("tuple[Any, ...]", value) if not _is_redacted(item)]
+        return type(cast("tuple[Any, ...]", value))(items)
+    return value
+
+
+def _is_redacted(value: object) -> bool:
+    return isinstance(value, ReasoningPart) and value.is_redacted
+
+
+def test_bytes_from_before_signatures_are_still_understood() -> None:
+    assert decode_replies(_golden("unsigned-v2/replies")) == _unsigned(values_v2.REPLIES)
+    task = _unsigned(values_v2.TASKS["chat"])
+    request = task.request
+    output = msgspec.structs.replace(request.output, signatures=False)
+    expected = msgspec.structs.replace(task, request=msgspec.structs.replace(request, output=output))
+    assert decode_task(_golden("unsigned-v2/task-chat")) == expected
+
+
 def _fields_that_are_set(value: object) -> Iterator[tuple[type[Struct], str]]:
     """Yield each field, here and below, that has another value than its default."""
     if isinstance(value, Struct):
@@ -78,9 +117,9 @@ def _fields_that_are_set(value: object) -> Iterator[tuple[type[Struct], str]]:
 def test_the_newest_version_sets_every_field_there_is() -> None:
     there_are = {
         (struct, field.name)
-        for kind in (GenerationTask, ReplyItem, ControlMessage)
+        for kind in (GenerationTask, ReplyItem, ControlMessage, LastWord)
         for struct in structs_in(kind)
         for field in msgspec.structs.fields(struct)
     }
-    values_of_all = [*values_v2.TASKS.values(), *values_v2.REPLIES, *values_v2.CONTROLS]
+    values_of_all = [*values_v2.TASKS.values(), *values_v2.REPLIES, *values_v2.CONTROLS, values_v2.LAST_WORD]
     assert there_are - set(_fields_that_are_set(values_of_all)) == set()

@@ -15,15 +15,18 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     TokenLogprob,
     ToolCallDelta,
     Usage,
 )
 from headrace.schema.merge import merge_deltas
+from headrace.schema.messages import ReasoningPart, TextPart
 
 FINISHED = GenerationFinished(Usage(1, 2))
 
 _calls = st.lists(st.builds(ToolCallDelta, st.integers(0, 1), st.text(max_size=2)), max_size=2).map(tuple)
+_signatures = st.none() | st.builds(Signature, st.text(max_size=2), st.just("v"), st.booleans())
 _logprobs = st.lists(st.builds(TokenLogprob, st.integers(0, 9), st.text(max_size=1), st.just(-1.0)), max_size=2)
 _deltas = st.builds(
     SequenceDelta,
@@ -33,6 +36,8 @@ _deltas = st.builds(
     st.none() | _logprobs.map(tuple),
     st.text(max_size=2),
     _calls,
+    _signatures,
+    _signatures,
 )
 # Anything at all, also what no engine would write.
 _events: st.SearchStrategy[Event] = st.one_of(
@@ -47,7 +52,11 @@ _events: st.SearchStrategy[Event] = st.one_of(
 def _letters(delta: SequenceDelta) -> Iterator[tuple[Any, ...]]:
     """Yield what a delta says, letter by letter, in the order in which it says it."""
     yield from (("reasoning", letter) for letter in delta.reasoning)
+    if delta.thought_signature is not None:
+        yield "thought", delta.thought_signature
     yield from (("text", letter) for letter in delta.text)
+    if delta.text_signature is not None:
+        yield "said", delta.text_signature
     for call in delta.tool_calls:
         yield from (("call", call.index, letter) for letter in call.arguments)
 
@@ -90,10 +99,17 @@ def _sequence(draw: st.DrawFn, index: int) -> list[Event]:
     deltas: list[SequenceDelta] = []
     for number in range(draw(st.integers(0, 2))):
         thought, text, arguments = (draw(st.text(max_size=6)) for _ in range(3))
+        of_thought, of_text, of_call = (draw(_signatures) for _ in range(3))
         deltas += (SequenceDelta(index, "", reasoning=piece) for piece in _cut(thought, draw(places)))
+        if of_thought is not None:
+            deltas.append(SequenceDelta(index, "", thought_signature=of_thought))
         deltas += (SequenceDelta(index, piece, (len(piece),)) for piece in _cut(text, draw(places)))
+        if of_text is not None:
+            deltas.append(SequenceDelta(index, "", text_signature=of_text))
         for i, piece in enumerate(_cut(arguments, draw(places))):
-            begin = {"id": f"call_{number}", "name": f"tool_{number}"} if i == 0 else {}
+            begin: dict[str, Any] = (
+                {"id": f"call_{number}", "name": f"tool_{number}", "signature": of_call} if i == 0 else {}
+            )
             deltas.append(SequenceDelta(index, "", tool_calls=(ToolCallDelta(number, piece, **begin),)))
     return [SequenceStarted(index), *deltas, SequenceFinished(index, "stop")]
 
@@ -141,3 +157,31 @@ def test_a_thought_and_its_answer_and_its_calls_are_one_delta() -> None:
 def test_a_thought_after_the_answer_stays_after_it() -> None:
     events: list[Event] = [SequenceDelta(0, "a"), SequenceDelta(0, "", reasoning="b"), SequenceDelta(0, "c")]
     assert merge_deltas(events) == [SequenceDelta(0, "a"), SequenceDelta(0, "c", reasoning="b")]
+
+
+def test_a_signature_ends_what_it_signs() -> None:
+    one, two = Signature("1", "anthropic"), Signature("2", "anthropic", is_redacted=True)
+    events: list[Event] = [
+        SequenceDelta(0, "", reasoning="a"),
+        SequenceDelta(0, "", reasoning="b"),
+        SequenceDelta(0, "", thought_signature=one),
+        SequenceDelta(0, "", thought_signature=two),
+        SequenceDelta(0, "", reasoning="c"),
+        SequenceDelta(0, "d"),
+        SequenceDelta(0, "", text_signature=one),
+        SequenceDelta(0, "e"),
+    ]
+    assert merge_deltas(events) == [
+        SequenceDelta(0, "", reasoning="ab", thought_signature=one),
+        SequenceDelta(0, "", thought_signature=two),
+        SequenceDelta(0, "d", reasoning="c", text_signature=one),
+        SequenceDelta(0, "e"),
+    ]
+    fold = _fold([SequenceStarted(0), *events, SequenceFinished(0, "stop"), FINISHED])
+    assert fold.answer().sequences[0].parts == (
+        ReasoningPart("ab", "1", "anthropic"),
+        ReasoningPart("", "2", "anthropic", is_redacted=True),
+        ReasoningPart("c"),
+        TextPart("d", "1", "anthropic"),
+        TextPart("e"),
+    )

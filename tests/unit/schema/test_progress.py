@@ -3,15 +3,18 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
-from headrace.schema.events import SequenceDelta, TokenLogprob, ToolCallDelta
+from headrace.schema.events import SequenceDelta, Signature, TokenLogprob, ToolCallDelta
 from headrace.schema.merge import merge_deltas
 from headrace.schema.progress import SequenceProgress, SequenceSeam
 
 
-def make_step(token: int, text: str, reasoning: str, call: tuple[int, str] | None) -> SequenceDelta:
+def make_step(
+    token: int, text: str, reasoning: str, call: tuple[int, str] | None, signatures: tuple[Signature | None, ...]
+) -> SequenceDelta:
     calls = () if call is None else (ToolCallDelta(call[0], call[1]),)
-    return SequenceDelta(0, text, (token,), (TokenLogprob(token, text, -1.0),), reasoning, calls)
+    return SequenceDelta(0, text, (token,), (TokenLogprob(token, text, -1.0),), reasoning, calls, *signatures)
 
 
 _STEP = st.builds(
@@ -20,6 +23,7 @@ _STEP = st.builds(
     st.text(max_size=3),
     st.text(max_size=2),
     st.none() | st.tuples(st.integers(0, 1), st.text(max_size=3)),
+    st.tuples(*[st.none() | st.builds(Signature, st.text(max_size=2), st.just("v"))] * 2),
 )
 _ANSWERS = st.lists(_STEP, max_size=12)
 
@@ -34,7 +38,7 @@ def opened(steps: list[SequenceDelta]) -> list[SequenceDelta]:
             for call in step.tool_calls
         )
         seen |= {call.index for call in calls}
-        result.append(SequenceDelta(0, step.text, step.token_ids, step.logprobs, step.reasoning, calls))
+        result.append(structs.replace(step, tool_calls=calls))
     return result
 
 
@@ -51,6 +55,8 @@ def told_by(deltas: list[SequenceDelta]) -> tuple[object, ...]:
         "".join(delta.reasoning for delta in deltas),
         [token for delta in deltas for token in delta.token_ids or ()],
         [item for delta in deltas for item in delta.logprobs or ()],
+        [delta.thought_signature for delta in deltas if delta.thought_signature is not None],
+        [delta.text_signature for delta in deltas if delta.text_signature is not None],
         calls,
     )
 

@@ -115,7 +115,8 @@ def test_a_route_may_have_the_name_of_one_of_its_targets() -> None:
         ),
         (
             '[routes.a]\ntargets = [{ model = "small", wieght = 2 }]\n',
-            "headrace.toml, line 10: routes.a.targets: Object contains unknown field `wieght`",
+            "headrace.toml, line 10: routes.a.targets[0].wieght: there is no such key; there is model, provider, "
+            "weight, for_long_context; did you mean weight?",
         ),
     ],
 )

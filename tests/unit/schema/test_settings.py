@@ -63,9 +63,10 @@ def test_an_unknown_section_is_named_with_its_line() -> None:
 def test_every_mistake_is_reported_at_once() -> None:
     text = '[gateway]\nport = "x"\n[worker]\nconsumer_priority = 5000\n'
     assert _problems(text, {"HEADRACE_ENGINE_KIND": "llama"}) == [
-        "HEADRACE_ENGINE_KIND: engine.kind: Invalid enum value 'llama'",
-        "headrace.toml, line 2: gateway.port: Expected `int`, got `str`",
-        "headrace.toml, line 4: worker.consumer_priority: Expected `int` <= 1000",
+        "HEADRACE_ENGINE_KIND: engine.kind: 'llama' is given, and allowed is vllm or scripted; did you mean vllm?",
+        "headrace.toml, line 2: gateway.port: 'x' is given, and allowed is a whole number from 0 to 65535",
+        "headrace.toml, line 4: worker.consumer_priority: 5000 is given, and allowed is a whole number "
+        "from -1000 to 1000",
     ]
 
 

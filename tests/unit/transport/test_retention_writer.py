@@ -75,7 +75,9 @@ async def tasks() -> AsyncIterator[TaskOwner]:
 
 
 def start_writer(redis: EmptyRedis, tasks: TaskOwner) -> tuple[RetentionWriter, OwnedLog]:
-    writer = RetentionWriter(redis, owner="me", keep_ms=1000, on_lost=lambda _: None, reopen=redis.reopen)
+    writer = RetentionWriter(
+        redis, owner="me", keep_ms=1000, max_count=100, on_lost=lambda _: None, reopen=redis.reopen
+    )
     writer.start(tasks)
     owned = OwnedLog(HEAD, EventLog("gen_a"))
     writer.own(owned)

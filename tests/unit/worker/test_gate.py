@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import Callable
 
 import pytest
 
@@ -14,8 +13,8 @@ def make_gate(slots: int, *, patience: float = 1000.0, hold_off: float = 0.0) ->
     return EngineGate(slots, patience_seconds=patience, hold_off_seconds=hold_off)
 
 
-def arrive(gate: EngineGate, lane: Lane, *, priority: int = 5, may_pause: Callable[[], bool] = lambda: True) -> Place:
-    return gate.arrive(lane=lane, priority=priority, may_pause=may_pause)
+def arrive(gate: EngineGate, lane: Lane, *, priority: int = 5) -> Place:
+    return gate.arrive(lane=lane, priority=priority)
 
 
 class Worker:
@@ -79,18 +78,55 @@ async def test_everything_ends_and_no_more_than_the_slots_run(seed: int) -> None
     assert len(worker.done) + sum(task.cancelled() for task in tasks) == 40
 
 
-async def test_a_generation_that_can_not_go_on_is_left_alone() -> None:
+async def test_who_stands_in_line_is_called_and_is_not_once_it_has_gone() -> None:
     gate = make_gate(1)
-    batch = arrive(gate, "batch", may_pause=lambda: False)
+    online, patient, gone = arrive(gate, "online"), arrive(gate, "batch"), arrive(gate, "batch")
+    assert online.enter_at_once()
+    called: list[str] = []
+    gone.line_up(lambda: called.append("gone"))
+    patient.line_up(lambda: called.append("patient"))
+    gone.close()
+    assert not called
+    online.close()
+    assert called == ["patient"]
+    patient.close()
+    assert gate.running_count == 0
+
+
+async def test_what_is_told_in_the_midst_of_a_pause_begins_the_loss_anew() -> None:
+    now = 100.0
+    gate = EngineGate(1, patience_seconds=1000.0, hold_off_seconds=0.0, clock=lambda: now)
+    batch, online = arrive(gate, "batch"), arrive(gate, "online")
     assert batch.enter_at_once()
-    batch.on_leave(lambda: pytest.fail("it was asked to leave"))
-    online = arrive(gate, "online")
-    assert not online.enter_at_once()
-    async with asyncio.TaskGroup() as group:
-        entering = group.create_task(online.enter())
-        await asyncio.sleep(0)
-        assert not entering.done()
-        batch.close()
+    batch.pause()
+    assert online.enter_at_once()
+    batch.line_up(lambda: None)
+    now = 110.0
+    batch.progress()
+    now = 130.0
+    assert batch.lost_seconds == 30.0
+    online.close()
+    batch.progress()
+    now = 200.0
+    assert batch.lost_seconds == 30.0
+    batch.close()
+
+
+async def test_it_tells_whether_a_further_online_one_would_get_a_place() -> None:
+    gate = make_gate(2)
+    first, second = arrive(gate, "batch"), arrive(gate, "batch")
+    for place in (first, second):
+        assert place.enter_at_once()
+        assert gate.can_make_way() is (place is second)
+        place.on_leave(lambda: None)
+    assert gate.can_make_way()
+    waiting = [arrive(gate, "online") for _ in range(2)]
+    waiting[0].line_up(lambda: None)
+    assert gate.can_make_way()
+    waiting[1].line_up(lambda: None)
+    assert not gate.can_make_way()
+    for place in (first, second, *waiting):
+        place.close()
 
 
 async def test_one_that_has_begun_makes_way_as_soon_as_it_can() -> None:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.schema.names import Lane
-from headrace.worker.gate.decision import Contender, Decision, decide, list_protected
+from headrace.worker.gate.decision import Contender, Decision, decide, has_spare, list_protected
 
 PATIENCE = 100.0
 
@@ -138,3 +138,9 @@ def test_a_full_engine_swaps_and_begins_nothing_more() -> None:
     contenders = [make(0), make(1, "online", runs=False)]
     assert decide_for(contenders, places=1, slots=4, patience_seconds=PATIENCE).pause == (0,)
     assert decide_for([make(0), make(1, runs=False)], places=1, slots=4, patience_seconds=PATIENCE).start is None
+
+
+def test_who_is_protected_is_no_spare_place() -> None:
+    assert has_spare([make(0)], slots=1, patience_seconds=PATIENCE)
+    assert not has_spare([make(0, lost=PATIENCE)], slots=1, patience_seconds=PATIENCE)
+    assert not has_spare([make(0), make(1, "online", runs=False)], slots=1, patience_seconds=PATIENCE)

@@ -20,10 +20,10 @@ from headrace.accounts.values import (
 class AccountsAdmin(Protocol):
     """Changes tenants and keys for one actor.
 
-    A tenant is named by its id or its name, a key by its id or a prefix. Every method raises HeadraceError: `not_found`
-    where there is none of that name, `conflict` where what is asked for does not fit what is there,
-    `invalid_request` for a value that can't be, `accounts_unavailable` without a database. What was changed holds on
-    every gateway within a second.
+    A tenant is named by its id or its name; a key by its id, a prefix, or its name where no other key has it. Every
+    method raises HeadraceError: `not_found` where there is none of that name, with those that there are; `conflict`
+    where several are meant, or what is asked for does not fit what is there; `invalid_request` for a value that can't
+    be, `accounts_unavailable` without a database. What was changed holds on every gateway within a second.
     """
 
     async def create_tenant(self, draft: TenantDraft) -> Tenant:
@@ -79,5 +79,8 @@ class AccountsAdmin(Protocol):
     async def list_audit(
         self, *, tenant: str | None = None, before: int | None = None, limit: int = PAGE_SIZE
     ) -> Page[AuditEntry]:
-        """Return who changed what, the newest first, from before a number; of one tenant's id, or of all."""
+        """Return who changed what, the newest first, from before a number; of one tenant, or of all.
+
+        A tenant that was deleted is named by its id.
+        """
         ...

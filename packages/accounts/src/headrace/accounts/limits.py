@@ -4,7 +4,9 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-Positive = Annotated[int, Meta(ge=1, le=2**53)]
+# The largest whole number that every reader of JSON keeps.
+MAX_LIMIT = 2**53
+Positive = Annotated[int, Meta(ge=1, le=MAX_LIMIT)]
 
 
 class KeyLimits(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -92,6 +92,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
         secrets: the newest first, and those that a rotation has left valid for a while.
         rights: what it may ask for.
         limits: what it may use.
+        tenant_name: what its tenant is called.
     """
 
     id: str
@@ -103,6 +104,7 @@ class ApiKey(Struct, frozen=True, kw_only=True):
     secrets: tuple[KeySecret, ...] = ()
     rights: Rights = ALL_RIGHTS
     limits: KeyLimits = NO_LIMITS
+    tenant_name: str | None = None
 
 
 class IssuedKey(Struct, frozen=True, kw_only=True):
@@ -129,6 +131,8 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
         key_id: to which of its keys, if it was one.
         before: what was there, without secrets.
         after: what is there now.
+        tenant_name: what the tenant is called, or was at last.
+        key_name: what the key was called.
     """
 
     number: int
@@ -139,6 +143,8 @@ class AuditEntry(Struct, frozen=True, kw_only=True):
     key_id: str | None = None
     before: JsonObject | None = None
     after: JsonObject | None = None
+    tenant_name: str | None = None
+    key_name: str | None = None
 
 
 class Page(Struct, Generic[T], frozen=True, kw_only=True):

@@ -22,11 +22,15 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     Timings,
     TokenLogprob,
     ToolCallDelta,
     Usage,
 )
+from headrace.schema.messages import ReasoningPart, TextPart, ToolCallPart
+
+SaidPart = ReasoningPart | TextPart | ToolCallPart
 
 
 class ToolCall(Struct, frozen=True, kw_only=True):
@@ -49,6 +53,8 @@ class SequenceAnswer(Struct, frozen=True, kw_only=True):
         logprobs: of its tokens, where they were asked for.
         reasoning: what it thought before, where that was asked for.
         tool_calls: in the order in which it made them.
+        parts: the same thoughts, texts and calls once more, in the order in which they came and with what each is
+            signed with: as they are sent back when the conversation goes on.
     """
 
     index: int
@@ -59,6 +65,7 @@ class SequenceAnswer(Struct, frozen=True, kw_only=True):
     logprobs: tuple[TokenLogprob, ...] | None = None
     reasoning: str = ""
     tool_calls: tuple[ToolCall, ...] = ()
+    parts: tuple[SaidPart, ...] = ()
 
 
 class Answer(Struct, frozen=True, kw_only=True):
@@ -82,31 +89,63 @@ class Answer(Struct, frozen=True, kw_only=True):
 class _GrowingCall:
     """A tool call while it grows."""
 
-    __slots__ = ("arguments", "id", "name")
+    __slots__ = ("arguments", "id", "name", "signature")
 
     def __init__(self) -> None:
         self.id = ""
         self.name = ""
         self.arguments: list[str] = []
+        self.signature: Signature | None = None
 
     def grow(self, delta: ToolCallDelta) -> None:
         self.id = self.id or delta.id or ""
         self.name = self.name or delta.name or ""
         self.arguments.append(delta.arguments)
+        self.signature = self.signature or delta.signature
 
     def close(self) -> ToolCall:
         return ToolCall(id=self.id, name=self.name, arguments="".join(self.arguments))
+
+    def to_part(self) -> ToolCallPart:
+        call, signature = self.close(), self.signature
+        return ToolCallPart(
+            id=call.id,
+            name=call.name,
+            arguments=call.arguments,
+            signature=None if signature is None else signature.value,
+            signed_by=None if signature is None else signature.signed_by,
+        )
+
+
+class _GrowingRun:
+    """A thought or a text while it grows; its signature ends it."""
+
+    __slots__ = ("is_thought", "pieces", "signature")
+
+    def __init__(self, *, is_thought: bool) -> None:
+        self.is_thought = is_thought
+        self.pieces: list[str] = []
+        self.signature: Signature | None = None
+
+    def to_part(self) -> ReasoningPart | TextPart:
+        text, signature = "".join(self.pieces), self.signature
+        if signature is None:
+            return ReasoningPart(text) if self.is_thought else TextPart(text)
+        if self.is_thought:
+            return ReasoningPart(text, signature.value, signature.signed_by, signature.is_redacted)
+        return TextPart(text, signature.value, signature.signed_by)
 
 
 class _Growing:
     """A sequence while it grows."""
 
-    __slots__ = ("calls", "end", "logprobs", "reasonings", "texts", "token_ids")
+    __slots__ = ("calls", "end", "logprobs", "parts", "reasonings", "texts", "token_ids")
 
     def __init__(self) -> None:
         self.texts: list[str] = []
         self.reasonings: list[str] = []
         self.calls: dict[int, _GrowingCall] = {}
+        self.parts: list[_GrowingCall | _GrowingRun] = []
         self.token_ids: list[int] | None = None
         self.logprobs: list[TokenLogprob] | None = None
         self.end: SequenceFinished | None = None
@@ -115,14 +154,38 @@ class _Growing:
         self.texts.append(delta.text)
         if delta.reasoning:
             self.reasonings.append(delta.reasoning)
+        self._grow_run(delta.reasoning, delta.thought_signature, is_thought=True)
+        self._grow_run(delta.text, delta.text_signature, is_thought=False)
         for call in delta.tool_calls:
-            self.calls.setdefault(call.index, _GrowingCall()).grow(call)
+            self._call(call.index).grow(call)
         if delta.token_ids is not None:
             self.token_ids = self.token_ids or []
             self.token_ids.extend(delta.token_ids)
         if delta.logprobs is not None:
             self.logprobs = self.logprobs or []
             self.logprobs.extend(delta.logprobs)
+
+    def _grow_run(self, piece: str, signature: Signature | None, *, is_thought: bool) -> None:
+        if piece:
+            self._run(is_thought=is_thought).pieces.append(piece)
+        if signature is not None:
+            # What is encrypted as a whole has nothing to do with a thought before it.
+            self._run(is_thought=is_thought, is_new=signature.is_redacted).signature = signature
+
+    def _run(self, *, is_thought: bool, is_new: bool = False) -> _GrowingRun:
+        last = self.parts[-1] if self.parts else None
+        if not is_new and isinstance(last, _GrowingRun) and last.is_thought == is_thought and last.signature is None:
+            return last
+        run = _GrowingRun(is_thought=is_thought)
+        self.parts.append(run)
+        return run
+
+    def _call(self, index: int) -> _GrowingCall:
+        found = self.calls.get(index)
+        if found is None:
+            found = self.calls[index] = _GrowingCall()
+            self.parts.append(found)
+        return found
 
     def close(self, index: int) -> SequenceAnswer:
         if self.end is None:
@@ -136,6 +199,7 @@ class _Growing:
             logprobs=None if self.logprobs is None else tuple(self.logprobs),
             reasoning="".join(self.reasonings),
             tool_calls=tuple(self.calls[i].close() for i in sorted(self.calls)),
+            parts=tuple(part.to_part() for part in self.parts),
         )
 
 

@@ -9,6 +9,7 @@ from litestar.handlers import HTTPRouteHandler
 from headrace.accounts.admin import AccountsAdmin
 from headrace.accounts.base import CallerDirectory
 from headrace.accounts.ledger.report import UsageReport
+from headrace.accounts.quota.remaining import LimitsReport
 from headrace.gateway.admin.routes import make_admin_routes
 from headrace.gateway.asgi import AnyGuard
 from headrace.gateway.auth import KeyGuard
@@ -29,12 +30,14 @@ from headrace.gateway.draining import Draining
 from headrace.gateway.errors import FailureEdge
 from headrace.gateway.hosts import HostGuard
 from headrace.gateway.journal import Journal
+from headrace.gateway.limits.routes import make_limits_routes
 from headrace.gateway.metrics import GatewayMetrics
 from headrace.gateway.operations import ReadinessCheck, make_operations_routes
 from headrace.gateway.retained.generations import RetainedGenerations
 from headrace.gateway.usage.routes import make_usage_routes
 from headrace.scheduler.base import GenerationSource
 from headrace.schema.settings import GatewaySettings, MeteringSettings, ModelSettings, SchedulerSettings, Secret
+from headrace.transport.records import Records
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,13 +49,15 @@ class GatewayAccounts:
         admin_for: returns what changes tenants and keys in the name of somebody.
         admin_key: opens the admin API; None closes it.
         usage: adds up the usage ledger; None where there is none.
-        currency: what its costs are in.
+        limits: knows what is left of limits; None where nobody counts.
+        currency: what costs are in.
     """
 
     callers: CallerDirectory
     admin_for: Callable[[str], AccountsAdmin]
     admin_key: Secret | None = None
     usage: UsageReport | None = None
+    limits: LimitsReport | None = None
     currency: str = MeteringSettings().currency
 
 
@@ -74,6 +79,7 @@ class GatewayParts:
         metrics: where facts are counted; give it the registry of the process to show other rooms' metrics too.
         draining: begin it when the process wants to end.
         retained: generations that outlive their call, over the same source; None where none can be.
+        records: what all gateways share, for the responses that are kept; None keeps them in this process.
     """
 
     source: GenerationSource
@@ -89,6 +95,7 @@ class GatewayParts:
     metrics: GatewayMetrics = field(default_factory=GatewayMetrics)
     draining: Draining = field(default_factory=Draining)
     retained: RetainedGenerations | None = None
+    records: Records | None = None
 
 
 def create_app(parts: GatewayParts) -> Litestar:
@@ -113,6 +120,7 @@ def create_app(parts: GatewayParts) -> Litestar:
         version=parts.version,
         has_admin=_has_admin(parts),
         has_usage=parts.accounts is not None and parts.accounts.usage is not None,
+        has_limits=parts.accounts is not None and parts.accounts.limits is not None,
     )
     edge = FailureEdge(
         native=native,
@@ -130,13 +138,14 @@ def create_app(parts: GatewayParts) -> Litestar:
     return Litestar(
         [
             *make_openai_routes(desk, openai),
-            *make_responses_routes(desk),
+            *make_responses_routes(desk, parts.records),
             *make_anthropic_routes(desk, anthropic),
             *make_model_routes(desk),
             *make_native_routes(desk, native),
             *operations,
-            *_make_admin_routes(parts),
-            *_make_usage_routes(parts),
+            *_make_admin_routes(parts, desk),
+            *_make_usage_routes(parts, desk),
+            *_make_limits_routes(parts),
         ],
         guards=_make_guards(parts),
         exception_handlers={Exception: edge.answer},
@@ -167,14 +176,29 @@ def _has_admin(parts: GatewayParts) -> bool:
     return parts.accounts is not None and parts.accounts.admin_key is not None
 
 
-def _make_admin_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
+def _make_admin_routes(parts: GatewayParts, desk: Desk) -> list[HTTPRouteHandler]:
     """Return the admin API; without a key of its own there is none."""
     if parts.accounts is None or not _has_admin(parts):
         return []
-    return make_admin_routes(parts.accounts.admin_for)
+    return make_admin_routes(parts.accounts.admin_for, served=lambda: desk.catalogue.models)
 
 
-def _make_usage_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
+def _make_usage_routes(parts: GatewayParts, desk: Desk) -> list[HTTPRouteHandler]:
     if parts.accounts is None or parts.accounts.usage is None:
         return []
-    return make_usage_routes(parts.accounts.usage, currency=parts.accounts.currency, has_admin=_has_admin(parts))
+    return make_usage_routes(
+        parts.accounts.usage,
+        currency=parts.accounts.currency,
+        has_admin=_has_admin(parts),
+        served_to=desk.list_models,
+    )
+
+
+def _make_limits_routes(parts: GatewayParts) -> list[HTTPRouteHandler]:
+    if parts.accounts is None or parts.accounts.limits is None:
+        return []
+    return make_limits_routes(
+        parts.accounts.limits,
+        currency=parts.accounts.currency,
+        admin_for=parts.accounts.admin_for if _has_admin(parts) else None,
+    )

@@ -18,9 +18,7 @@ from headrace.gateway.dialects.base import Dialect, Order, ParsedCall
 from headrace.gateway.draining import Draining
 from headrace.gateway.facts import GatewayObserver
 from headrace.gateway.headers import (
-    IDEMPOTENCY_HEADER,
     REPLAYED_HEADER,
-    RETAIN_HEADER,
     RETAINED_HEADER,
     make_request_id,
     read_lane,
@@ -30,15 +28,12 @@ from headrace.gateway.headers import (
 )
 from headrace.gateway.ownership import RunningCalls
 from headrace.gateway.response import GenerationResponse
-from headrace.gateway.retained.generations import (
-    RetainedGenerations,
-    RetentionRefusedError,
-    Taken,
-    unknown_generation,
-)
+from headrace.gateway.retained.generations import RetainedGenerations
+from headrace.gateway.retained.kept import Taken
 from headrace.gateway.retained.numbering import NumberedRendering
-from headrace.gateway.retained.places import START, read_place
+from headrace.gateway.retained.places import START, NamedPlace
 from headrace.gateway.retained.reader import OpenedSource
+from headrace.gateway.retained.refusals import RetentionRefusedError, unknown_generation
 from headrace.gateway.retained.wish import RetentionWish, read_wish
 from headrace.gateway.sse import EventStreamResponse
 from headrace.gateway.whole import WholeResponse
@@ -144,15 +139,11 @@ class Desk:
         )
         call = Call(order, self._observers)
         wish = read_wish(http.headers, caller)
+        if parsed.retention is not None and (wish is None or not wish.is_asked):
+            wish = parsed.retention
         if wish is not None and (taken := await self._retain(call, wish)) is not None:
             http.scope["state"][REQUEST_ID_STATE] = taken.submission.request_id
-            try:
-                reading = self._reading_call(http, order, parsed, taken)
-            except BaseException:
-                # A header is wrong: nobody will read.
-                await taken.reader.aclose()
-                raise
-            return reading, OpenedSource(taken.reader)
+            return self._reading_call(order, parsed, taken, wish.place), OpenedSource(taken.reader)
         return call, self.source
 
     async def _retain(self, call: Call, wish: RetentionWish) -> Taken | None:
@@ -160,10 +151,11 @@ class Desk:
         if self.retained is None:
             if not wish.is_asked:
                 return None
-            param = RETAIN_HEADER if wish.key is None else IDEMPOTENCY_HEADER
             message = "this gateway retains no generations: that needs redis.url"
-            raise HeadraceError(ErrorCode.UNSUPPORTED_PARAMETER, message, param=param)
+            raise HeadraceError(ErrorCode.UNSUPPORTED_PARAMETER, message, param=wish.param)
         try:
+            if wish.key is not None and wish.place is not None:
+                return await self.retained.go_on(call.order.submission, key=wish.key, place=wish.place)
             return await self.retained.open(call.order.submission, key=wish.key, call=call)
         except RetentionRefusedError:
             if wish.is_asked:
@@ -171,10 +163,10 @@ class Desk:
             return None
 
     @staticmethod
-    def _reading_call(http: HttpRequest, order: Order, parsed: ParsedCall, taken: Taken) -> Call:
+    def _reading_call(order: Order, parsed: ParsedCall, taken: Taken, named: NamedPlace | None) -> Call:
         """Return the call as one of the readers of its generation, of which others say what becomes of it."""
         submission = taken.submission
-        place = read_place(http.headers, submission.request_id) if taken.is_replay else START
+        place = START if named is None else named.place
         rendering = parsed.rendering(submission) if taken.is_replay else order.rendering
         numbered = NumberedRendering(rendering, taken.reader, place=place)
         headers = {RETAINED_HEADER: "true"} | ({REPLAYED_HEADER: "true"} if taken.is_replay else {})
@@ -221,6 +213,16 @@ class Desk:
         if self.retained is None:
             raise unknown_generation()
         return await self.retained.take_up(request_id, caller)
+
+    async def follow(self, call: Call) -> tuple[Call, OpenedSource]:
+        """Return a second reader of what a call reads, which is retained, and the call that it is for.
+
+        Raises:
+            HeadraceError: it can't be found any more.
+        """
+        submission = call.order.submission
+        taken = await self.take_up(submission.request_id, submission.caller)
+        return Call(call.order, (), headers=call.headers), OpenedSource(taken.reader)
 
     async def cancel(self, request_id: str, caller: Caller) -> None:
         """Cancel a generation that runs here, or a retained one wherever it runs.

@@ -8,6 +8,7 @@ from typing import Literal
 
 from msgspec import Struct
 
+from headrace.accounts.quota.base import LimitKind
 from headrace.accounts.quota.refusal import QuotaRefusedError
 from headrace.schema.caller import RateLimits
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
@@ -58,6 +59,7 @@ class Failure(Struct, frozen=True, kw_only=True):
         request_id: the generation, for dialects whose errors have a place for it.
         retry_after_seconds: when the same request may be taken, where that is known.
         rate_limits: where the caller stands, if it has limits.
+        limit: which of its limits was in the way, if it was one.
     """
 
     code: str
@@ -68,6 +70,7 @@ class Failure(Struct, frozen=True, kw_only=True):
     request_id: str | None = None
     retry_after_seconds: float | None = None
     rate_limits: RateLimits | None = None
+    limit: LimitKind | None = None
 
     @property
     def status(self) -> int:
@@ -91,6 +94,7 @@ def failure_of_code(code: ErrorCode, message: str, *, param: str | None = None) 
 def failure_of_error(error: HeadraceError) -> Failure:
     """Return the failure that an exception stands for."""
     reason: Reason | None = error.reason if isinstance(error, RequestRefusedError) else None
+    refusal = error if isinstance(error, QuotaRefusedError) else None
     return Failure(
         code=error.code,
         message=error.message,
@@ -98,7 +102,8 @@ def failure_of_error(error: HeadraceError) -> Failure:
         param=error.param,
         reason=reason,
         retry_after_seconds=error.retry_after_seconds,
-        rate_limits=error.rate_limits if isinstance(error, QuotaRefusedError) else None,
+        rate_limits=None if refusal is None else refusal.rate_limits,
+        limit=None if refusal is None else refusal.kind,
     )
 
 

@@ -83,15 +83,19 @@ def make_operations_routes(
     version: str,
     has_admin: bool = False,
     has_usage: bool = False,
+    has_limits: bool = False,
 ) -> list[HTTPRouteHandler]:
     """Return the route handlers."""
-    description = msgspec.json.encode(describe_api(version, has_admin=has_admin, has_usage=has_usage))
+    description = msgspec.json.encode(
+        describe_api(version, has_admin=has_admin, has_usage=has_usage, has_limits=has_limits)
+    )
 
     @get("/livez", opt=OPEN, sync_to_thread=False)
     def show_life() -> Response[dict[str, str]]:
         return Response({"status": "alive"})
 
-    @get("/readyz", opt=OPEN)
+    # The second is what vLLM's own server has, and what those who route to it look at.
+    @get(["/readyz", "/health"], opt=OPEN)
     async def show_readiness() -> Response[Readiness]:
         readiness = await check_readiness(checks, draining, optional=optional_checks)
         return Response(readiness, status_code=200 if readiness.status == "ready" else 503)

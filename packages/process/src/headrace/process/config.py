@@ -8,6 +8,14 @@ from headrace.schema.settings import ConfigSource, Settings, SettingsError, load
 
 DEFAULT_NAME = "headrace.toml"
 CONFIG_VARIABLE = "HEADRACE_CONFIG"
+# The settings that a command line may say, by the name that they have in every command.
+OPTIONS = {
+    "engine.kind": "--engine",
+    "gateway.host": "--host",
+    "gateway.port": "--port",
+    "worker.model": "--model",
+    "worker.models": "--model",
+}
 
 
 def read_settings(
@@ -29,6 +37,7 @@ def read_settings(
         environ=environ,
         overrides=given,
         read_file=lambda name: Path(name).read_text(encoding="utf-8"),
+        options=OPTIONS,
     )
 
 

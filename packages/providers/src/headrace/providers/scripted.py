@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from typing import assert_never
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from headrace.providers.base import ProviderCall, ProviderError
 from headrace.schema.events import (
@@ -84,8 +84,52 @@ def say(
     return tuple(steps)
 
 
+class Limit:
+    """Cuts a play where its sequences have as many tokens as were asked for; each delta is a token.
+
+    Args:
+        max_tokens: of each sequence; None for no limit.
+    """
+
+    def __init__(self, max_tokens: int | None) -> None:
+        self._max_tokens = max_tokens
+        self._tokens: dict[int, int] = {}
+        self._cut: dict[int, int] = {}
+
+    @property
+    def is_reached(self) -> bool:
+        """Whether all sequences that have begun have all that they may have: there is nothing to wait for."""
+        return bool(self._tokens) and all(map(self._is_full, self._tokens))
+
+    def _is_full(self, index: int) -> bool:
+        return self._max_tokens is not None and self._tokens.get(index, 0) >= self._max_tokens
+
+    def take(self, events: Sequence[Event]) -> list[Event]:
+        """Return what is left of the next events."""
+        return [left for event in events if (left := self._limit(event)) is not None]
+
+    def _limit(self, event: Event) -> Event | None:
+        match event:
+            case SequenceStarted(index=index):
+                self._tokens[index] = 0
+            case SequenceDelta(index=index):
+                if self._is_full(index):
+                    self._cut[index] = self._cut.get(index, 0) + 1
+                    return None
+                self._tokens[index] = self._tokens.get(index, 0) + 1
+            case SequenceFinished(index=index) if index in self._cut:
+                return SequenceFinished(index, "length")
+            case GenerationFinished(usage=usage):
+                left = max(0, usage.output_tokens - sum(self._cut.values()))
+                usage = structs.replace(usage, output_tokens=left, reasoning_tokens=min(left, usage.reasoning_tokens))
+                return structs.replace(event, usage=usage)
+            case _:
+                pass
+        return event
+
+
 class ScriptedProvider:
-    """Plays a script.
+    """Plays a script, up to the `max_tokens` of each call.
 
     Args:
         name: of the provider.
@@ -115,14 +159,17 @@ class ScriptedProvider:
         """Play the next play; see `Provider.generate`."""
         play = self._plays[min(len(self.calls), len(self._plays) - 1)]
         self.calls.append(call)
+        limit = Limit(call.request.generation_parameters.max_tokens)
         has_left = True
         try:
             for step in play:
                 match step:
                     case Tell():
-                        yield list(step.events)
+                        if events := limit.take(step.events):
+                            yield events
                     case Wait():
-                        await asyncio.sleep(step.seconds)
+                        if not limit.is_reached:
+                            await asyncio.sleep(step.seconds)
                     case Fail():
                         has_left = False
                         raise step.error

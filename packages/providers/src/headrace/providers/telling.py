@@ -5,8 +5,6 @@ ends once, its calls are counted from 0 and begin one after the other, and a gen
 sequences have.
 """
 
-from msgspec import Raw
-
 from headrace.providers.failing import Complaints
 from headrace.schema.events import (
     Event,
@@ -15,24 +13,14 @@ from headrace.schema.events import (
     SequenceDelta,
     SequenceFinished,
     SequenceStarted,
+    Signature,
     Stage,
     TokenLogprob,
     ToolCallDelta,
     Usage,
 )
-
-
-def read_arguments(raw: Raw, complaints: Complaints) -> str:
-    """Return the arguments of a call that came as JSON, as they were written; empty where there are none.
-
-    Raises:
-        ProviderError: they are not UTF-8, which a decoder that passes over them does not notice.
-    """
-    try:
-        text = bytes(raw).strip().decode()
-    except UnicodeDecodeError as error:
-        raise complaints.garbled("arguments of a call that are no text") from error
-    return "" if text == "null" else text
+from headrace.schema.messages import MAX_SIGNATURE_CHARACTERS
+from headrace.schema.request import OutputFlags
 
 
 class SequenceTelling:
@@ -44,13 +32,13 @@ class SequenceTelling:
         is_finished: whether it has ended.
     """
 
-    __slots__ = ("_call_id", "_call_key", "_complaints", "_prefix", "_says_reasoning", "calls", "index", "is_finished")
+    __slots__ = ("_call_id", "_call_key", "_complaints", "_output", "_prefix", "calls", "index", "is_finished")
 
-    def __init__(self, index: int, *, prefix: str, says_reasoning: bool, complaints: Complaints) -> None:
+    def __init__(self, index: int, *, prefix: str, output: OutputFlags, complaints: Complaints) -> None:
         self.index = index
         self.calls = 0
         self.is_finished = False
-        self._says_reasoning = says_reasoning
+        self._output = output
         self._prefix = prefix
         self._complaints = complaints
         self._call_key: int | None = None
@@ -71,11 +59,36 @@ class SequenceTelling:
     def think(self, events: list[Event], reasoning: str) -> None:
         """Add reasoning, where it is asked for."""
         self._check_open()
-        if self._says_reasoning:
+        if self._output.reasoning:
             events.append(SequenceDelta(self.index, "", None, None, reasoning))
 
+    def sign_thought(self, events: list[Event], signature: Signature) -> None:
+        """End a thought with its signature, where both are asked for."""
+        self._check_open()
+        if self._output.reasoning and self._may_tell(signature):
+            events.append(SequenceDelta(self.index, "", thought_signature=signature))
+
+    def sign_text(self, events: list[Event], signature: Signature) -> None:
+        """End a text with its signature, where it is asked for."""
+        self._check_open()
+        if self._may_tell(signature):
+            events.append(SequenceDelta(self.index, "", text_signature=signature))
+
+    def _may_tell(self, signature: Signature) -> bool:
+        """Tell whether a signature is asked for; one that nobody could send back breaks the answer off here."""
+        if len(signature.value) > MAX_SIGNATURE_CHARACTERS:
+            raise self._complaints.garbled("a signature that is too long")
+        return self._output.signatures and bool(signature.value)
+
     def call(
-        self, events: list[Event], key: int, *, call_id: str | None = None, name: str | None = None, arguments: str = ""
+        self,
+        events: list[Event],
+        key: int,
+        *,
+        call_id: str | None = None,
+        name: str | None = None,
+        arguments: str = "",
+        signature: Signature | None = None,
     ) -> None:
         """Add a piece of a call.
 
@@ -85,6 +98,7 @@ class SequenceTelling:
             call_id: what its result refers to; where the vendor gives none, it is made of the request's.
             name: the tool.
             arguments: the next piece of its arguments.
+            signature: what it is signed with; where it begins only.
         """
         self._check_open()
         # Some servers number every call 0 and tell them apart by their ids only, and some repeat the id in each piece.
@@ -99,7 +113,8 @@ class SequenceTelling:
             raise self._complaints.garbled("pieces of tool calls that are not in order")
         self._call_key = key
         self._call_id = call_id or f"call_{self._prefix}_{self.index}_{self.calls}"
-        piece = ToolCallDelta(self.calls, arguments, self._call_id, name)
+        told = signature if signature is not None and self._may_tell(signature) else None
+        piece = ToolCallDelta(self.calls, arguments, self._call_id, name, told)
         self.calls += 1
         events.append(SequenceDelta(self.index, "", None, None, "", (piece,)))
 
@@ -123,7 +138,7 @@ class GenerationTelling:
     Args:
         count: how many sequences were asked for.
         request_id: what ids of calls are made of, where a vendor has none.
-        says_reasoning: whether reasoning is told.
+        output: what is asked for.
         complaints: say what goes wrong.
 
     Attributes:
@@ -131,12 +146,12 @@ class GenerationTelling:
         is_done: whether the terminal event is told.
     """
 
-    def __init__(self, *, count: int, request_id: str, says_reasoning: bool, complaints: Complaints) -> None:
+    def __init__(self, *, count: int, request_id: str, output: OutputFlags, complaints: Complaints) -> None:
         self.usage: Usage | None = None
         self.is_done = False
         self._count = count
         self._request_id = request_id
-        self._says_reasoning = says_reasoning
+        self._output = output
         self._complaints = complaints
         self._sequences: dict[int, SequenceTelling] = {}
 
@@ -156,7 +171,7 @@ class GenerationTelling:
             if not 0 <= index < self._count:
                 raise self._complaints.garbled("a sequence that was not asked for")
             found = self._sequences[index] = SequenceTelling(
-                index, prefix=self._request_id, says_reasoning=self._says_reasoning, complaints=self._complaints
+                index, prefix=self._request_id, output=self._output, complaints=self._complaints
             )
             events.append(SequenceStarted(index))
         return found

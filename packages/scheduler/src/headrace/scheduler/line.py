@@ -60,6 +60,7 @@ class Line:
     Attributes:
         drain: how fast it moves.
         asking: how many in it asked for their position.
+        has_seen_worker: whether a worker was there for it since this process began; None while nothing is known.
         leftovers: messages of ours in the queue that stand for nobody in the line, because a copy
             came before them or they were cancelled.
     """
@@ -70,6 +71,7 @@ class Line:
         self.levels = levels
         self.drain = DrainRate()
         self.asking = 0
+        self.has_seen_worker: bool | None = None
         self.leftovers = 0
         self._shares = TenantShares(levels)
         self._queues: tuple[dict[Ticket, None], ...] = tuple({} for _ in range(levels.highest + 1))
@@ -117,11 +119,13 @@ class Line:
 
     def note_pickup(self, ticket: Ticket, now: float) -> None:
         """A worker took a request that waits here; it is still to be removed."""
+        self.has_seen_worker = True
         self.drain.note_pickup(now)
         self._pickups[self.level_of(ticket)] = (now - ticket.entered_at, now)
 
     def note_depth(self, depth: QueueDepth) -> None:
         """Learn how the queue stands at the broker."""
+        self.has_seen_worker = self.has_seen_worker or depth.consumers > 0
         if not depth.consumers:
             self.drain.reset()
             self._pickups.clear()

@@ -10,6 +10,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import assert_never
 
+from msgspec import structs
+
 from headrace.schema.control import ToldSequence
 from headrace.schema.errors import ErrorCode, answer_for
 from headrace.schema.events import (
@@ -27,6 +29,7 @@ from headrace.schema.events import (
     Stage,
     StreamChunk,
     Usage,
+    says_anything,
 )
 from headrace.schema.merge import merge_deltas
 from headrace.schema.progress import SequenceProgress, SequenceSeam
@@ -232,11 +235,11 @@ class Mailbox:
             progress = self._progress[delta.index] = SequenceProgress()
         progress.note(delta)
         self._has_text = True
-        if delta.reasoning and not self._shows_reasoning:
+        if (delta.reasoning or delta.thought_signature) and not self._shows_reasoning:
             delta = _without_reasoning(delta)
         if delta.token_ids is not None and not self._shows_token_ids:
-            delta = SequenceDelta(delta.index, delta.text, None, delta.logprobs, delta.reasoning, delta.tool_calls)
-        if delta.text or delta.token_ids or delta.logprobs or delta.reasoning or delta.tool_calls:
+            delta = _without_token_ids(delta)
+        if says_anything(delta):
             self._pending.append(delta)
 
     def _note(self, event: Event) -> None:
@@ -298,8 +301,22 @@ class Mailbox:
         return events
 
 
+def _without_token_ids(delta: SequenceDelta) -> SequenceDelta:
+    # Written out, since it is done for every token.
+    return SequenceDelta(
+        delta.index,
+        delta.text,
+        None,
+        delta.logprobs,
+        delta.reasoning,
+        delta.tool_calls,
+        delta.thought_signature,
+        delta.text_signature,
+    )
+
+
 def _without_reasoning(delta: SequenceDelta) -> SequenceDelta:
     """Return what is left of a delta for a reader that did not ask for reasoning: nothing of its tokens either."""
-    if delta.text or delta.tool_calls:
-        return SequenceDelta(delta.index, delta.text, delta.token_ids, delta.logprobs, "", delta.tool_calls)
+    if delta.text or delta.text_signature or delta.tool_calls:
+        return structs.replace(delta, reasoning="", thought_signature=None)
     return SequenceDelta(delta.index, "")

@@ -20,7 +20,7 @@ from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import QueueObserver, SchedulerObserver
 from headrace.scheduler.publishing import Publisher
 from headrace.scheduler.stored import StoredChunks
-from headrace.scheduler.waiting import WaitingLines
+from headrace.scheduler.waiting import WaitingLines, no_worker
 from headrace.schema.checks import check_request
 from headrace.schema.control import CancelGeneration
 from headrace.schema.errors import ErrorCode, HeadraceError
@@ -38,6 +38,7 @@ from headrace.schema.settings import SchedulerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import SchedulerTransport
 
+TOO_LATE = "the request did not end before its deadline"
 # The worker enforces the deadline and knows the usage; the scheduler steps in only where no worker does.
 DEADLINE_GRACE_SECONDS = 0.25
 
@@ -292,7 +293,9 @@ class Scheduler:
 
     def _expire(self, request_id: str) -> None:
         if (entry := self._entries.get(request_id)) is not None:
-            self._entries.end_early(entry, ErrorCode.DEADLINE_EXCEEDED, "the request did not end before its deadline")
+            model = entry.mailbox.model
+            is_lonely = entry.ticket is not None and self._waiting.is_deserted(model)
+            self._entries.end_early(entry, ErrorCode.DEADLINE_EXCEEDED, no_worker(model) if is_lonely else TOO_LATE)
 
     def end_all(self, code: ErrorCode, message: str) -> None:
         """Refuse new requests, and give every stream that still runs its terminal event."""

@@ -6,6 +6,7 @@ gateway only: with several gateways it is a lower bound, and the time is the bet
 """
 
 import asyncio
+import shlex
 from collections.abc import Callable, Sequence
 
 from headrace.scheduler.line import Line, Ticket
@@ -19,6 +20,12 @@ from headrace.schema.task import GenerationTask
 TELL_SECONDS = 1.0
 # A timer may fire a little early, and who was told a moment ago is not told again before the next round.
 _SLACK_SECONDS = 0.05
+
+
+def no_worker(deployment: str) -> str:
+    """Return what who waits in vain is told of a deployment that nobody serves, with what an operator can do."""
+    command = f"HEADRACE_WORKER_MODEL={shlex.quote(deployment)} headrace-worker"
+    return f"no worker has taken work for '{deployment}' since this gateway began; start one with: {command}"
 
 
 class WaitingLines:
@@ -53,6 +60,11 @@ class WaitingLines:
     def lines_of(self, deployment: str) -> Sequence[Line]:
         """Return the lines of a deployment that there are."""
         return [line for line in self._lines.values() if line.deployment == deployment]
+
+    def is_deserted(self, deployment: str) -> bool:
+        """Tell whether, as far as this process knows, no worker was ever there for a deployment."""
+        seen = [line.has_seen_worker for line in self.lines_of(deployment)]
+        return False in seen and True not in seen
 
     def all(self) -> Sequence[Line]:
         """Return all lines that there are."""

@@ -97,6 +97,9 @@ def _check_roles(message: Message, path: str) -> None:
             raise _refuse(message_text, f"{path}.content[{j}]")
         if kind == "text" and message.role == "tool":
             raise _refuse(f"{path}: a message of role tool must hold tool_result parts", f"{path}.content[{j}]")
+        if isinstance(part, ReasoningPart) and part.is_redacted and (part.text or not part.signature):
+            message_text = f"{path}.content[{j}]: a redacted thought has a signature and no text"
+            raise _refuse(message_text, f"{path}.content[{j}]")
 
 
 def _check_tools(request: ChatCompletionRequest) -> None:

@@ -66,6 +66,20 @@ class TokenLogprob(Struct, frozen=True, array_like=True, gc=False):
     top: "tuple[TokenLogprob, ...]" = ()
 
 
+class Signature(Struct, frozen=True, array_like=True, gc=False):
+    """What a vendor signs something with that its model said, and wants back unchanged when the conversation goes on.
+
+    Attributes:
+        value: the signature; nobody but its vendor can read it, and it is never logged.
+        signed_by: the kind of provider that can, like `anthropic`: it is sent to no other.
+        is_redacted: of a thought: it is the thought itself, encrypted, and there is no text beside it.
+    """
+
+    value: str
+    signed_by: str
+    is_redacted: bool = False
+
+
 class ToolCallDelta(Struct, frozen=True, array_like=True, gc=False):
     """What a tool call grew by.
 
@@ -74,12 +88,14 @@ class ToolCallDelta(Struct, frozen=True, array_like=True, gc=False):
         arguments: the next piece of its arguments, which are JSON as the model writes it.
         id: in the first delta of a call only: what its result will refer to.
         name: in the first delta of a call only: the tool.
+        signature: in the first delta of a call only: what it is signed with, where `output.signatures` asked for it.
     """
 
     index: int
     arguments: str = ""
     id: str | None = None
     name: str | None = None
+    signature: Signature | None = None
 
 
 class GenerationQueued(Struct, frozen=True, array_like=True, tag=1, gc=False):
@@ -122,6 +138,10 @@ class SequenceDelta(Struct, frozen=True, array_like=True, tag=4, gc=False):
         logprobs: of the new tokens, where `output.logprobs` asked for them.
         reasoning: what it thought before it said `text`, where `output.reasoning` asked for it.
         tool_calls: what its tool calls grew by, after `text`.
+        thought_signature: what the thought that `reasoning` ends is signed with, where `output.signatures` asked for
+            it. More reasoning after it is another thought.
+        text_signature: what the text is signed with that `text` ends, where `output.signatures` asked for it. More text
+            after it is another text.
     """
 
     index: int
@@ -130,6 +150,8 @@ class SequenceDelta(Struct, frozen=True, array_like=True, tag=4, gc=False):
     logprobs: tuple[TokenLogprob, ...] | None = None
     reasoning: str = ""
     tool_calls: tuple[ToolCallDelta, ...] = ()
+    thought_signature: Signature | None = None
+    text_signature: Signature | None = None
 
 
 class SequenceFinished(Struct, frozen=True, array_like=True, tag=5, gc=False):
@@ -280,6 +302,19 @@ class StoredChunk(Struct, frozen=True, array_like=True, tag=4):
 
 
 ReplyItem = StreamChunk | AttemptQuery | AttemptRunning | StoredChunk
+
+
+def says_anything(delta: SequenceDelta) -> bool:
+    """Tell whether a delta has anything in it."""
+    return bool(
+        delta.text
+        or delta.token_ids
+        or delta.logprobs
+        or delta.reasoning
+        or delta.tool_calls
+        or delta.thought_signature
+        or delta.text_signature
+    )
 
 
 def is_terminal(event: Event) -> bool:

@@ -9,13 +9,16 @@ from itertools import groupby
 
 from headrace.schema.events import Event, SequenceDelta, ToolCallDelta
 
+# A delta has one of each at most: it ends what it signs.
+_ONCE = (1, 3)
+
 
 def merge_deltas(events: Sequence[Event]) -> list[Event]:
     """Return the same stream in fewer events: the deltas of a sequence become one where nothing else lies between.
 
     Deltas of different sequences may pass each other, which no reader can see; nothing passes another kind of event.
-    Inside a sequence reasoning, text and tool calls keep their order: a delta says them in this one, so what comes in
-    another begins a new delta.
+    Inside a sequence reasoning, text and tool calls keep their order, with the signatures of thoughts and texts behind
+    these: a delta says them in this one, so what comes in another begins a new delta, and so does a second signature.
     """
     merged: list[Event] = []
     run: dict[int, list[SequenceDelta]] = {}
@@ -40,7 +43,8 @@ def _merge_run(deltas: Sequence[SequenceDelta]) -> list[SequenceDelta]:
     groups: list[list[SequenceDelta]] = []
     reached = 0
     for delta in deltas:
-        if groups and reached <= _first_kind(delta):
+        first = _first_kind(delta)
+        if groups and (reached < first or (reached == first and first not in _ONCE)):
             groups[-1].append(delta)
         else:
             groups.append([delta])
@@ -50,18 +54,29 @@ def _merge_run(deltas: Sequence[SequenceDelta]) -> list[SequenceDelta]:
 
 
 def _first_kind(delta: SequenceDelta) -> int:
-    """Return the first kind of content in a delta: 0 reasoning, 1 text, 2 tool calls; 3 for none of them."""
+    """Return the first kind of content in a delta, 5 for none.
+
+    0 reasoning, 1 its signature, 2 text, 3 its signature, 4 tool calls.
+    """
     if delta.reasoning:
         return 0
-    if delta.text:
+    if delta.thought_signature is not None:
         return 1
-    return 2 if delta.tool_calls else 3
+    if delta.text:
+        return 2
+    if delta.text_signature is not None:
+        return 3
+    return 4 if delta.tool_calls else 5
 
 
 def _last_kind(delta: SequenceDelta) -> int:
     if delta.tool_calls:
+        return 4
+    if delta.text_signature is not None:
+        return 3
+    if delta.text:
         return 2
-    return 1 if delta.text else 0
+    return 0 if delta.thought_signature is None else 1
 
 
 def _join(deltas: Sequence[SequenceDelta]) -> SequenceDelta:
@@ -75,6 +90,8 @@ def _join(deltas: Sequence[SequenceDelta]) -> SequenceDelta:
         logprobs=tuple(item for items in logprobs for item in items) if logprobs else None,
         reasoning="".join([delta.reasoning for delta in deltas]),
         tool_calls=_join_calls(calls) if len(calls) > 1 else tuple(calls),
+        thought_signature=next((d.thought_signature for d in deltas if d.thought_signature is not None), None),
+        text_signature=next((d.text_signature for d in deltas if d.text_signature is not None), None),
     )
 
 
@@ -83,7 +100,9 @@ def _join_calls(calls: Sequence[ToolCallDelta]) -> tuple[ToolCallDelta, ...]:
     joined: list[ToolCallDelta] = []
     for index, group in groupby(calls, key=_index_of):
         pieces = list(group)
-        joined.append(ToolCallDelta(index, "".join([p.arguments for p in pieces]), pieces[0].id, pieces[0].name))
+        first = pieces[0]
+        arguments = "".join([piece.arguments for piece in pieces])
+        joined.append(ToolCallDelta(index, arguments, first.id, first.name, first.signature))
     return tuple(joined)
 
 

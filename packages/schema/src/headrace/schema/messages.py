@@ -10,12 +10,25 @@ ToolName = Annotated[str, Meta(min_length=1, max_length=128)]
 MAX_MESSAGES = 4096
 MAX_PARTS = 4096
 MAX_IMAGES = 128
+# A vendor's longest are some tens of thousands; a thought that is encrypted as a whole is its own signature.
+MAX_SIGNATURE_CHARACTERS = 2**20
+
+SignatureText = Annotated[str, Meta(max_length=MAX_SIGNATURE_CHARACTERS)]
+VendorName = Annotated[str, Meta(max_length=64)]
 
 
-class TextPart(Struct, frozen=True, tag_field="type", tag="text"):
-    """A run of text inside a message."""
+class TextPart(Struct, frozen=True, omit_defaults=True, tag_field="type", tag="text"):
+    """A run of text inside a message.
+
+    Attributes:
+        text: the text.
+        signature: of an assistant's text: what its vendor needs to know it again; it travels untouched.
+        signed_by: the kind of provider that signed it, and the only one that is sent the signature.
+    """
 
     text: str
+    signature: SignatureText | None = None
+    signed_by: VendorName | None = None
 
 
 class ImagePart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="image"):
@@ -36,24 +49,33 @@ class ReasoningPart(Struct, frozen=True, omit_defaults=True, tag_field="type", t
     Attributes:
         text: the thought.
         signature: what its author needs to know it again; it travels untouched.
+        signed_by: the kind of provider that signed it, and the only one that is sent the signature; None where nobody
+            says.
+        is_redacted: `signature` is the thought itself, encrypted, and `text` is empty.
     """
 
     text: str
-    signature: str | None = None
+    signature: SignatureText | None = None
+    signed_by: VendorName | None = None
+    is_redacted: bool = False
 
 
-class ToolCallPart(Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_call"):
+class ToolCallPart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="tool_call"):
     """A call that an assistant made.
 
     Attributes:
         id: what its result refers to.
         name: the tool.
         arguments: JSON, as the model wrote it.
+        signature: what its vendor needs to know it again; it travels untouched.
+        signed_by: the kind of provider that signed it, and the only one that is sent the signature.
     """
 
     id: str
     name: ToolName
     arguments: str
+    signature: SignatureText | None = None
+    signed_by: VendorName | None = None
 
 
 class ToolResultPart(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="tool_result"):

@@ -7,7 +7,7 @@ already, so its beginning says the same; `SequenceSeam` takes away exactly as mu
 
 from array import array
 
-from headrace.schema.events import SequenceDelta, ToolCallDelta
+from headrace.schema.events import SequenceDelta, Signature, ToolCallDelta
 
 
 class SequenceProgress:
@@ -19,9 +19,19 @@ class SequenceProgress:
         reasoning_length: characters of its reasoning.
         logprobs_count: tokens whose log probabilities were told.
         call_lengths: for each tool call that was opened, the characters of its arguments.
+        thought_signatures: how many thoughts were signed.
+        text_signatures: how many texts were signed.
     """
 
-    __slots__ = ("call_lengths", "logprobs_count", "reasoning_length", "text_length", "token_ids")
+    __slots__ = (
+        "call_lengths",
+        "logprobs_count",
+        "reasoning_length",
+        "text_length",
+        "text_signatures",
+        "thought_signatures",
+        "token_ids",
+    )
 
     def __init__(self) -> None:
         self.token_ids = array("I")
@@ -29,6 +39,8 @@ class SequenceProgress:
         self.reasoning_length = 0
         self.logprobs_count = 0
         self.call_lengths: dict[int, int] = {}
+        self.thought_signatures = 0
+        self.text_signatures = 0
 
     def note(self, delta: SequenceDelta) -> None:
         """Add what a delta tells."""
@@ -41,6 +53,10 @@ class SequenceProgress:
             self.logprobs_count += len(delta.logprobs)
         for call in delta.tool_calls:
             self.call_lengths[call.index] = self.call_lengths.get(call.index, 0) + len(call.arguments)
+        if delta.thought_signature is not None:
+            self.thought_signatures += 1
+        if delta.text_signature is not None:
+            self.text_signatures += 1
 
 
 class SequenceSeam:
@@ -50,7 +66,17 @@ class SequenceSeam:
         told: how far the sequence had been told when the attempt began.
     """
 
-    __slots__ = ("_calls", "_logprobs", "_opened", "_reasoning", "_text", "_tokens", "_told_tokens")
+    __slots__ = (
+        "_calls",
+        "_logprobs",
+        "_opened",
+        "_reasoning",
+        "_text",
+        "_text_signatures",
+        "_thought_signatures",
+        "_tokens",
+        "_told_tokens",
+    )
 
     def __init__(self, told: SequenceProgress) -> None:
         self._told_tokens = array("I", told.token_ids)
@@ -60,6 +86,8 @@ class SequenceSeam:
         self._logprobs = told.logprobs_count
         self._opened = set(told.call_lengths)
         self._calls = dict(told.call_lengths)
+        self._thought_signatures = told.thought_signatures
+        self._text_signatures = told.text_signatures
 
     @property
     def is_passed(self) -> bool:
@@ -67,6 +95,7 @@ class SequenceSeam:
         return (
             self._tokens >= len(self._told_tokens)
             and not (self._text or self._reasoning or self._logprobs)
+            and not (self._thought_signatures or self._text_signatures)
             and not any(self._calls.values())
         )
 
@@ -87,9 +116,20 @@ class SequenceSeam:
             self._logprobs -= len(logprobs) - len(kept)
             logprobs = kept or None
         calls = tuple(piece for call in delta.tool_calls if (piece := self._trim_call(call)) is not None)
-        if not (token_ids or text or reasoning or logprobs or calls):
+        of_thought, of_text = self._trim_signatures(delta)
+        if not (token_ids or text or reasoning or logprobs or calls or of_thought or of_text):
             return None
-        return SequenceDelta(delta.index, text, token_ids, logprobs, reasoning, calls)
+        return SequenceDelta(delta.index, text, token_ids, logprobs, reasoning, calls, of_thought, of_text)
+
+    def _trim_signatures(self, delta: SequenceDelta) -> tuple[Signature | None, Signature | None]:
+        of_thought, of_text = delta.thought_signature, delta.text_signature
+        if of_thought is not None and self._thought_signatures:
+            self._thought_signatures -= 1
+            of_thought = None
+        if of_text is not None and self._text_signatures:
+            self._text_signatures -= 1
+            of_text = None
+        return of_thought, of_text
 
     def _trim_tokens(self, token_ids: tuple[int, ...] | None) -> tuple[int, ...] | None:
         if token_ids is None:

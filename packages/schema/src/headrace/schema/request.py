@@ -98,6 +98,8 @@ class OutputFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
         usage: the answer ends with token counts.
         timings: the answer ends with how long queue, prompt and tokens took.
         queue_position: while the request waits, events say how many are ahead of it.
+        signatures: what a vendor signed comes with its signature, so that it can be sent back. Those of thoughts need
+            `reasoning` too. Our own models sign nothing.
     """
 
     token_ids: bool = False
@@ -109,6 +111,7 @@ class OutputFlags(Struct, frozen=True, kw_only=True, omit_defaults=True):
     prompt: bool = False
     prompt_logprobs: Annotated[int, Meta(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     queue_position: bool = False
+    signatures: bool = False
 
 
 class EmbeddingParams(Struct, frozen=True, kw_only=True, omit_defaults=True):

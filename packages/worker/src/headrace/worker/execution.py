@@ -32,13 +32,16 @@ from headrace.schema.events import (
     GenerationFinished,
     SequenceDelta,
     Stage,
+    Usage,
 )
+from headrace.schema.last_word import LastWord
 from headrace.schema.request import ChatCompletionRequest
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import ReplyWriter, WorkerTransport
 from headrace.transport.objects import PayloadError, PayloadStore
 from headrace.worker.adoptions import Adoptions
 from headrace.worker.engines.base import EngineDeadError, EngineJob
+from headrace.worker.last_words import LastWordWriter
 from headrace.worker.observer import WorkerObserver
 from headrace.worker.running import Run, StopReason
 from headrace.worker.station import Station
@@ -76,6 +79,7 @@ class Execution:
         observers: who gets the facts.
         clock: Unix seconds.
         payloads: where large requests lie; None where there is no object store.
+        last_words: leaves what orphaned generations have used.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Execution:
         observers: Sequence[WorkerObserver] = (),
         clock: Callable[[], float] = time.time,
         payloads: PayloadStore | None = None,
+        last_words: LastWordWriter | None = None,
     ) -> None:
         self._stations = {station.model: station for station in stations}
         self._transport = transport
@@ -94,6 +99,7 @@ class Execution:
         self._observers = observers
         self._clock = clock
         self._payloads = payloads
+        self._last_words = last_words or LastWordWriter(None)
         self._runs: dict[str, Run] = {}
         self._questions: dict[str, asyncio.Future[AttemptGranted | AttemptRefused]] = {}
         self._cancelled = Tombstones(clock)
@@ -129,15 +135,16 @@ class Execution:
                 run.outcome = "refused"
             else:
                 await self._run_attempt(run, granted)
-            await self._flush(task)
+            await self._flush(run)
         except EngineDeadError:
-            run.outcome = ErrorCode.ENGINE_DEAD
+            run.outcome, run.goes_on = ErrorCode.ENGINE_DEAD, True
             raise
         except asyncio.CancelledError:
             if run.stop_reason == "superseded":
-                run.outcome = run.stop_reason
+                run.outcome, run.goes_on = run.stop_reason, True
                 raise SupersededError from None
             if run.stop_reason is None or run.stop_reason == "handed back":
+                run.goes_on = True
                 run.outcome = run.stop_reason or run.outcome
                 self._transport.send(
                     self._adoptions.address_of(task),
@@ -146,13 +153,23 @@ class Execution:
                 raise
         finally:
             del self._runs[task.request_id]
+            self._note_end(run)
             run.report()
 
-    async def _flush(self, task: GenerationTask) -> None:
+    def _note_end(self, run: Run) -> None:
+        if not run.attempt or run.goes_on:
+            return
+        task = run.task
+        model = task.deployment or task.request.model
+        word = LastWord(task.request_id, run.attempt, self._worker_id, run.used, self._clock(), model)
+        self._last_words.note(word, is_orphan=run.is_orphan)
+
+    async def _flush(self, run: Run) -> None:
         """Wait until the last event has left: a task may only be acknowledged after that.
 
         Nor may a retained one whose reader is gone, before another has taken it up: until then all of it is here only.
         """
+        task = run.task
         try:
             async with asyncio.timeout(max(0.0, task.deadline - self._clock())):
                 await self._transport.flush()
@@ -160,6 +177,7 @@ class Execution:
                     await self._transport.wait_heard(task.request_id)
                     await self._transport.flush()
         except TimeoutError:
+            run.is_unheard = True
             _log.warning("reply not delivered before the deadline", request_id=task.request_id)
 
     def _may_run_elsewhere(self, task: GenerationTask) -> bool:
@@ -203,6 +221,7 @@ class Execution:
     async def _run_attempt(self, run: Run, granted: AttemptGranted) -> None:
         task, run.attempt = run.task, granted.attempt
         writer = self._open_reply(task, attempt=granted.attempt)
+        run.note_used(Usage(0, sum(len(sequence.token_ids) for sequence in granted.told)))
         try:
             async with asyncio.timeout(task.deadline - self._clock()):
                 await self._stream(run, writer, granted.told)
@@ -237,6 +256,7 @@ class Execution:
             priority=task.priority,
             told=told,
             lane=task.lane,
+            on_cut=run.note_used,
         )
 
         def tell(events: list[Event]) -> None:
@@ -272,7 +292,7 @@ class Execution:
 
     def _finish(self, run: Run, event: GenerationFinished, station: Station) -> Event:
         run.outcome = "finished"
-        run.output_tokens = event.usage.output_tokens
+        run.note_used(event.usage)
         if event.usage.output_tokens:
             station.learn(event.usage.input_tokens + event.usage.output_tokens)
         return structs.replace(event, timings=run.time_taken())
@@ -289,7 +309,9 @@ class Execution:
     ) -> None:
         run.outcome = code
         retryable = answer_for(code).retryable
-        writer.write((GenerationFailed(code, message, stage or run.stage, retryable, param=param),))
+        # What was sampled may be more than what was told. Of one that never began here the scheduler knows more.
+        usage = run.used if run.used.input_tokens else None
+        writer.write((GenerationFailed(code, message, stage or run.stage, retryable, usage, param),))
 
     def receive_control(self, message: ControlMessage) -> None:
         """Take a control message from a scheduler."""
@@ -336,8 +358,10 @@ class Execution:
             if run is not None and run.task.retained:
                 # One that asks goes on asking, until whoever adopts it answers.
                 _log.warning("generation runs on unread", request_id=request_id)
+            elif run is not None:
+                run.stop("unread")
             else:
-                self._stop(request_id, "unread")
+                self._last_words.orphan(request_id)
 
     def begin_drain(self) -> None:
         """Hand back at once what does not run, of the batch lane: another worker goes on with it."""

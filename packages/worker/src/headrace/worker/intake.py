@@ -90,7 +90,8 @@ class Intake:
         if room != self._has_room:
             self._has_room = room
             self._gate.set_open(value=room)
-        self._set_lane("online", is_open=self._has_room)
+        # Batch work that fills the engine gives its room up, so it is no reason to take nothing online.
+        self._set_lane("online", is_open=self._has_room or self._gate.can_make_way())
         if not self._has_room:
             self._set_lane("batch", is_open=False)
 

@@ -17,7 +17,7 @@ class GenerationRan(Struct, frozen=True, kw_only=True):
         queue_seconds: from submit to when it was picked up and had a place in the engine.
         seconds: from then to its end.
         first_token_seconds: from then to the first token, if there was one.
-        output_tokens: tokens that were sampled, if it finished.
+        output_tokens: tokens that were sampled, by earlier attempts too; 0 where it goes on elsewhere.
         lane: its lane.
         pauses: how often it made way for another one.
     """

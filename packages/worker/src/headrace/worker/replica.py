@@ -6,10 +6,12 @@ from collections.abc import Sequence
 import structlog
 
 from headrace.transport.base import WorkerTransport
+from headrace.transport.last_words import LastWords
 from headrace.transport.objects import PayloadStore
 from headrace.worker.actor import declare_generate_actor
 from headrace.worker.engines.base import EngineDeadError
 from headrace.worker.execution import Execution
+from headrace.worker.last_words import LastWordWriter
 from headrace.worker.loop_worker import LoopWorker
 from headrace.worker.observer import WorkerObserver
 from headrace.worker.station import Station
@@ -29,6 +31,7 @@ class Replica:
         drain_seconds: how long running generations may go on after the stop.
         observers: who gets the facts.
         payloads: where large requests lie; None where there is no object store.
+        last_words: where it leaves what orphaned generations have used; None where there is no such place.
     """
 
     def __init__(
@@ -40,13 +43,22 @@ class Replica:
         drain_seconds: float,
         observers: Sequence[WorkerObserver] = (),
         payloads: PayloadStore | None = None,
+        last_words: LastWords | None = None,
     ) -> None:
         self._stations = stations
         self._transport = transport
         self._worker_id = worker_id
         self._drain_seconds = drain_seconds
         self._payloads = payloads
-        self._execution = Execution(stations, transport, worker_id=worker_id, observers=observers, payloads=payloads)
+        self._last_words = LastWordWriter(last_words)
+        self._execution = Execution(
+            stations,
+            transport,
+            worker_id=worker_id,
+            observers=observers,
+            payloads=payloads,
+            last_words=self._last_words,
+        )
         self._engine_died = asyncio.Event()
         self._dead_model = ""
         self.ready = asyncio.Event()
@@ -83,6 +95,7 @@ class Replica:
             for station in self._stations:
                 await station.engine.close()
             await self._transport.close()
+            await self._last_words.close()
             if self._payloads is not None:
                 await self._payloads.close()
         if self._engine_died.is_set():

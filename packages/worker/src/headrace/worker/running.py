@@ -5,7 +5,8 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from headrace.schema.errors import ErrorCode
-from headrace.schema.events import Stage, Timings
+from headrace.schema.events import Stage, Timings, Usage
+from headrace.schema.last_word import most_used
 from headrace.schema.task import GenerationTask
 from headrace.worker.observer import GenerationPaused, GenerationRan, GenerationResumed, WorkerObserver
 
@@ -25,7 +26,9 @@ class Run:
         task: what it is.
         began: when it was picked up, or when it began to run where it had to wait for a place after that.
         first_token: when there was one.
-        output_tokens: tokens that were sampled, once it has finished.
+        used: all that it has used, as far as is known; the whole of it once it has ended.
+        is_unheard: its end was not told to anybody.
+        goes_on: it did not end here: another worker has it, or will.
         outcome: how it ended, or would if it ended now.
         attempt: which try at it this is.
         stop_reason: why it was stopped, if it was.
@@ -47,7 +50,9 @@ class Run:
         self._observers = observers
         self.picked_up = self.began = clock()
         self.first_token: float | None = None
-        self.output_tokens = 0
+        self.used = Usage(0, 0)
+        self.is_unheard = False
+        self.goes_on = False
         self.outcome: str = ErrorCode.CANCELLED
         self.attempt = 0
         self.stop_reason: StopReason | None = None
@@ -63,6 +68,16 @@ class Run:
         if self.first_token is not None:
             return "decode"
         return "queue" if self.is_waiting and not self._has_run else "prefill"
+
+    @property
+    def is_orphan(self) -> bool:
+        """Whether nobody may have read it to its end: its scheduler is gone, or another one gave it up for that one."""
+        was_given_up = self.task.retained and self.stop_reason == "cancelled"
+        return self.is_unheard or self.stop_reason == "unread" or was_given_up
+
+    def note_used(self, usage: Usage) -> None:
+        """Take what it has used so far."""
+        self.used = most_used([self.used, usage])
 
     def stop(self, reason: StopReason) -> None:
         """End it."""
@@ -121,7 +136,7 @@ class Run:
             queue_seconds=max(0.0, self.began - self.task.submitted_at),
             seconds=self._clock() - self.began,
             first_token_seconds=None if self.first_token is None else self.first_token - self.began,
-            output_tokens=self.output_tokens,
+            output_tokens=0 if self.goes_on else self.used.output_tokens,
             lane=self.task.lane,
             pauses=self.pauses,
         )

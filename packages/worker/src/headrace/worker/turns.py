@@ -31,30 +31,32 @@ class TurnListener(Protocol):
 async def run_in_turns(engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener) -> None:
     """Run a job to its end, and tell each event once.
 
-    A job of the batch lane is paused where an online one needs its place: it is taken out of the engine, and goes on
-    later where it stood. That needs an engine that can go on with what was told of it; where it can't, the job is
-    paused only while nothing was told.
+    A job of the batch lane is paused where an online one needs its place. If its engine can go on with what was told of
+    it, it is taken out of the engine, and goes on later where it stood; else the engine holds it where it stands.
 
     Raises:
         HeadraceError: the job can't be run, or failed.
         EngineDeadError: the engine is dead.
     """
     if job.lane == "online":
-        await _run_at_once(engine, gate, job, tell=tell, listener=listener)
+        run = _run_at_once
+    elif engine.can_continue(job.request):
+        run = _run_with_seams
     else:
-        await _Turns(engine, gate, job, tell=tell, listener=listener).run()
-
-
-async def _run_at_once(engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener) -> None:
-    place = gate.arrive(lane=job.lane, priority=job.priority, may_pause=lambda: False)
+        run = _run_held
+    place = gate.arrive(lane=job.lane, priority=job.priority)
     try:
-        await _enter(place, listener)
-        async with aclosing(generate_best(engine, job)) as batches:
-            async for events in batches:
-                place.accept()
-                tell(events)
+        await run(engine, job, place, tell, listener)
     finally:
         place.close()
+
+
+async def _run_at_once(engine: Engine, job: EngineJob, place: Place, tell: Tell, listener: TurnListener) -> None:
+    await _enter(place, listener)
+    async with aclosing(generate_best(engine, job)) as batches:
+        async for events in batches:
+            place.accept()
+            tell(events)
 
 
 async def _enter(place: Place, listener: TurnListener) -> None:
@@ -64,44 +66,86 @@ async def _enter(place: Place, listener: TurnListener) -> None:
     listener.begin()
 
 
-class _Turns:
-    """A job that may be paused."""
+async def _run_with_seams(engine: Engine, job: EngineJob, place: Place, tell: Tell, listener: TurnListener) -> None:
+    """Run a job that is ended to pause it, and told again from its start to go on."""
+    told = Retelling(job.told)
+    while not told.is_over:
+        await _enter(place, listener)
+        await _take_turn(engine, structs.replace(job, told=told.begin_turn()), place, tell, told)
+        if not told.is_over:
+            place.pause()
 
-    def __init__(self, engine: Engine, gate: EngineGate, job: EngineJob, *, tell: Tell, listener: TurnListener) -> None:
-        self._engine = engine
-        self._job = job
-        self._tell = tell
+
+async def _take_turn(engine: Engine, job: EngineJob, place: Place, tell: Tell, told: Retelling) -> None:
+    """Run until the end, or until the place is wanted."""
+    loop = asyncio.get_running_loop()
+    turn = asyncio.timeout(None)
+    try:
+        async with turn:
+            place.on_leave(lambda: turn.reschedule(loop.time()))
+            async with aclosing(generate_best(engine, job)) as batches:
+                async for events in batches:
+                    place.accept()
+                    if new := told.take(events):
+                        place.progress()
+                        tell(new)
+    except TimeoutError:
+        if not turn.expired():
+            raise
+
+
+async def _run_held(engine: Engine, job: EngineJob, place: Place, tell: Tell, listener: TurnListener) -> None:
+    """Run a job that is held where it stands while its place is wanted."""
+    await _enter(place, listener)
+    holding = _Holding(job, place, listener)
+    try:
+        holding.let_leave()
+        async with aclosing(generate_best(engine, job)) as batches:
+            async for events in batches:
+                place.accept()
+                place.progress()
+                tell(events)
+    finally:
+        holding.close()
+
+
+class _Holding:
+    """Gives a running job's place up where it is wanted, and has the engine hold the job until there is another.
+
+    Nobody waits here: what ends the job, ends this.
+    """
+
+    def __init__(self, job: EngineJob, place: Place, listener: TurnListener) -> None:
+        self._suspension = job.suspension
+        self._place = place
         self._listener = listener
-        self._told = Retelling(job.told)
-        can_continue = engine.can_continue(job.request)
-        self._place = gate.arrive(
-            lane=job.lane, priority=job.priority, may_pause=lambda: can_continue or not self._told.has_told
-        )
+        self._leaving: asyncio.Handle | None = None
 
-    async def run(self) -> None:
-        try:
-            while not self._told.is_over:
-                await _enter(self._place, self._listener)
-                await self._take_turn()
-                if not self._told.is_over:
-                    self._place.pause()
-        finally:
-            self._place.close()
+    def let_leave(self) -> None:
+        """From now on the job can make way."""
+        self._place.on_leave(self._leave_soon)
 
-    async def _take_turn(self) -> None:
-        """Run until the end, or until the place is wanted."""
-        job = structs.replace(self._job, told=self._told.begin_turn())
-        loop = asyncio.get_running_loop()
-        turn = asyncio.timeout(None)
-        try:
-            async with turn:
-                self._place.on_leave(lambda: turn.reschedule(loop.time()))
-                async with aclosing(generate_best(self._engine, job)) as batches:
-                    async for events in batches:
-                        self._place.accept()
-                        if new := self._told.take(events):
-                            self._place.progress()
-                            self._tell(new)
-        except TimeoutError:
-            if not turn.expired():
-                raise
+    def _leave_soon(self) -> None:
+        # The gate is in the midst of a decision, of which a place that comes back would be a part.
+        self._leaving = asyncio.get_running_loop().call_soon(self._leave)
+
+    def _leave(self) -> None:
+        self._suspension.begin()
+        self._place.pause()
+        if self._place.enter_at_once():
+            # Whoever wanted the place has gone.
+            self._suspension.end()
+            self.let_leave()
+            return
+        self._listener.wait()
+        self._place.line_up(self._go_on)
+
+    def _go_on(self) -> None:
+        self._suspension.end()
+        self._listener.begin()
+        self.let_leave()
+
+    def close(self) -> None:
+        """The job has ended."""
+        if self._leaving is not None:
+            self._leaving.cancel()

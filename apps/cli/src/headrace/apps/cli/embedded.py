@@ -11,9 +11,11 @@ from collections.abc import Callable, Mapping
 import structlog
 
 from headrace.apps.gateway.accounts import Accounts
-from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
+from headrace.apps.gateway.compose import Gateway, build_gateway
+from headrace.apps.gateway.connections import connect_broker
 from headrace.apps.gateway.reload import SettingsReloader
-from headrace.apps.worker.compose import make_stations, make_worker_id, open_large_replies
+from headrace.apps.gateway.serving import serve_gateway
+from headrace.apps.worker.compose import make_stations, make_worker_id, open_large_replies, open_last_words
 from headrace.schema.errors import ErrorCode
 from headrace.schema.settings import Settings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
@@ -64,6 +66,7 @@ async def run_embedded(
         drain_seconds=settings.worker.drain_seconds,
         observers=observers,
         payloads=payloads,
+        last_words=open_last_words(settings),
     )
     parts = _Parts(gateway, replica, stop, reloader)
     async with asyncio.TaskGroup() as group:

@@ -1,14 +1,15 @@
 """`headrace`: the command line. Every command is imported when it is called, so that `--help` is instant."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from headrace.apps.cli.accounts import accounts, keys, tenants
-from headrace.apps.cli.accounts import options as given
+from headrace.apps.cli.accounts.options import Door
+from headrace.apps.cli.options import ConfigOption, JsonOption, UrlOption
 from headrace.apps.cli.queue_commands import queue
+from headrace.apps.cli.spreading import spread
 
 
 def _examples(lines: Sequence[str]) -> str:
@@ -33,20 +34,12 @@ app.add_typer(accounts.app, name="accounts")
 app.add_typer(queue)
 
 
-class EngineKind(StrEnum):
-    """What runs a model."""
-
-    VLLM = "vllm"
-    SCRIPTED = "scripted"
-
-
-ConfigOption = Annotated[
-    str | None,
-    typer.Option("--config", metavar="FILE", help="Settings file [default: $HEADRACE_CONFIG, or headrace.toml]"),
-]
 EngineOption = Annotated[
-    EngineKind | None,
-    typer.Option(help="What runs the model: vLLM, or a scripted engine that needs no weights [default: vllm]"),
+    str | None,
+    typer.Option(
+        metavar="[vllm|scripted]",
+        help="What runs the model: vLLM, or a scripted engine that needs no weights [default: vllm]",
+    ),
 ]
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Served name of the model to run [default: smollm2-135m-instruct]")
@@ -134,21 +127,26 @@ def chat(
 
 
 @app.command(
-    short_help="Check this machine and the settings.", epilog="Exit status: 0 when nothing failed, 1 otherwise."
+    short_help="Check this machine and the settings.",
+    epilog="Exit status: 0 when nothing failed, 1 otherwise; 2 for options that do not go together.",
 )
 def doctor(
     *,
+    port: Annotated[int | None, typer.Option(help="Port of the gateway [default: that of the settings]")] = None,
+    url: Annotated[
+        str | None, typer.Option(help="Where a gateway is, to look at that one [default: the address of the settings]")
+    ] = None,
     config: ConfigOption = None,
-    json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON")] = False,
+    json: JsonOption = False,
 ) -> None:
     """Check this machine and the settings, and say what to type where something is missing."""
-    from headrace.apps.cli.doctor import run_doctor
+    from headrace.apps.cli.doctor import DoctorOptions, run_doctor
     from headrace.process.logs import set_up_log
     from headrace.schema.settings import LogSettings
 
     # What libraries say of a connection that fails is said in a finding.
     set_up_log(LogSettings(level="error"))
-    raise typer.Exit(run_doctor(config=config, as_json=json))
+    raise typer.Exit(run_doctor(DoctorOptions(config=config, port=port, url=url, as_json=json)))
 
 
 @app.command(
@@ -160,6 +158,7 @@ def doctor(
         ]
     ),
 )
+@spread
 def usage(
     *,
     by: Annotated[
@@ -170,17 +169,16 @@ def usage(
         typer.Option(metavar="WHEN", help="7d, 12h, 2027-01-31, or an ISO instant [default: this month]"),
     ] = None,
     until: Annotated[str | None, typer.Option(metavar="WHEN", help="The same [default: now]")] = None,
-    tenant: Annotated[str | None, typer.Option(metavar="ID", help="Of this tenant only")] = None,
-    key: Annotated[str | None, typer.Option(metavar="ID", help="Of this key only")] = None,
+    tenant: Annotated[str | None, typer.Option(metavar="NAME", help="Of this tenant only, by its name or id")] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of this key only, by its name, its id, or how it begins")
+    ] = None,
     model: Annotated[str | None, typer.Option(metavar="NAME", help="Of this served name only")] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print JSON, for scripts")] = False,
+    json: JsonOption = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print lines, for a spreadsheet")] = False,
-    url: given.UrlOption = None,
-    database: given.DatabaseOption = False,
-    config: given.ConfigOption = None,
+    door: Door,
 ) -> None:
     """Show what was used: all with HEADRACE_ACCOUNTS_ADMIN_KEY, a tenant's own with its key in HEADRACE_API_KEY."""
-    from headrace.apps.cli.accounts.door import Door
     from headrace.apps.cli.usage.options import UsageOptions
     from headrace.apps.cli.usage.run import run_usage
 
@@ -193,9 +191,17 @@ def usage(
         model=model,
         as_json=json,
         as_csv=csv,
-        door=Door(url=url, database=database, config=config),
+        door=door,
     )
     raise typer.Exit(run_usage(options))
+
+
+@app.command(short_help="Show what is left of the limits of a key.")
+def limits(*, url: UrlOption = None, config: ConfigOption = None, json: JsonOption = False) -> None:
+    """Show what is left to the key in HEADRACE_API_KEY: of its own limits, and of those of its tenant."""
+    from headrace.apps.cli.accounts.own_limits import show_own_limits
+
+    raise typer.Exit(show_own_limits(url=url, config=config, as_json=json))
 
 
 @app.command(short_help="Show the settings as they are now.")

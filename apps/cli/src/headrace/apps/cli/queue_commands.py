@@ -1,30 +1,19 @@
 """The words of `headrace queue dead`, for the command line; what they do is imported when they are called."""
 
-from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
+
+from headrace.apps.cli.options import ConfigOption, JsonOption
 
 if TYPE_CHECKING:
     from headrace.apps.cli.dead.options import DeadOptions
 
 
-class LaneWord(StrEnum):
-    """One of a model's two queues."""
-
-    ONLINE = "online"
-    BATCH = "batch"
-
-
-ConfigOption = Annotated[
-    str | None,
-    typer.Option("--config", metavar="FILE", help="Settings file [default: $HEADRACE_CONFIG, or headrace.toml]"),
-]
 ModelOption = Annotated[
     str | None, typer.Option(metavar="NAME", help="Only this model's [default: every model of the settings]")
 ]
-LaneOption = Annotated[LaneWord | None, typer.Option(help="Only this lane's [default: both]")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON")]
+LaneOption = Annotated[str | None, typer.Option(metavar="[online|batch]", help="Only this lane's [default: both]")]
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As the list shows it")]
 MaybeIdArgument = Annotated[str | None, typer.Argument(metavar="ID", help="As the list shows it")]
 AllOption = Annotated[bool, typer.Option("--all", help="All of them instead of one")]
@@ -42,14 +31,18 @@ dead = typer.Typer(
 queue.add_typer(dead)
 
 
-def _options(config: str | None, model: str | None, lane: LaneWord | None, *, as_json: bool) -> "DeadOptions":
+def _options(config: str | None, model: str | None, lane: str | None, *, as_json: bool) -> "DeadOptions":
     from headrace.apps.cli.dead.options import DeadOptions
     from headrace.process.logs import set_up_log
+    from headrace.schema.names import Lane
     from headrace.schema.settings import LogSettings
+    from headrace.schema.settings.allowed import explain
 
     # What goes wrong is said in the answer; what goes well on the way is nobody's business.
     set_up_log(LogSettings(level="error"))
-    return DeadOptions(config=config, model=model, lane=None if lane is None else lane.value, as_json=as_json)
+    if (wrong := explain("--lane", lane, Lane | None)) is not None:
+        raise typer.BadParameter(wrong.removeprefix("--lane: "), param_hint="--lane")
+    return DeadOptions(config=config, model=model, lane=cast("Lane | None", lane), as_json=as_json)
 
 
 def _require_one(task_id: str | None, *, all_of_them: bool) -> None:

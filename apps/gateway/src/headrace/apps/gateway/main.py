@@ -11,9 +11,11 @@ import structlog
 import uvloop
 
 from headrace.apps.gateway.accounts import Accounts, open_accounts
-from headrace.apps.gateway.compose import Gateway, build_gateway, connect_broker, serve_gateway
+from headrace.apps.gateway.compose import Gateway, build_gateway
+from headrace.apps.gateway.connections import connect_broker
 from headrace.apps.gateway.reload import SettingsReloader
 from headrace.apps.gateway.server import check_exposure, open_socket
+from headrace.apps.gateway.serving import serve_gateway
 from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log

@@ -16,6 +16,7 @@ from headrace.accounts.ledger.journal import Journal
 from headrace.accounts.ledger.ledger import UsageLedger
 from headrace.accounts.ledger.store import DatabaseUsageStore
 from headrace.accounts.metering.baseline import LedgerBaseline
+from headrace.accounts.metering.recovering import RecoveryPatience, WordRecovery
 from headrace.accounts.metering.settling import Settling
 from headrace.accounts.metering.source import MeteredSource, MeteringParts
 from headrace.accounts.metrics import MeteringMetrics
@@ -24,11 +25,17 @@ from headrace.accounts.prices import PriceTable
 from headrace.accounts.quota.base import QuotaStore
 from headrace.accounts.quota.fallback import FallbackQuotaStore
 from headrace.accounts.quota.memory import MemoryQuotaStore
-from headrace.accounts.quota.quota import RENEWALS_PER_LEASE, Quota
+from headrace.accounts.quota.quota import Quota
 from headrace.accounts.quota.redis import RedisQuotaStore
+from headrace.accounts.quota.remaining import LimitsReport, QuotaLimitsReport
 from headrace.scheduler.base import GenerationSource
 from headrace.schema.settings import Settings, SettingsError
+from headrace.transport.last_words import LastWords
+from headrace.transport.redis import RedisLastWords
+from headrace.transport.retention.base import LEASE_SECONDS
 
+# Another gateway sees that the lease has run out a moment later, and then has to take the generation up.
+ADOPTION_SECONDS = 2 * LEASE_SECONDS
 FOLDER = "usage"
 
 
@@ -42,6 +49,8 @@ class Metering:
         ledger: records.
         settling: ends generations.
         prices: may be replaced while it runs.
+        words: what workers have left of generations whose gateway is gone.
+        limits: knows what is left of limits.
     """
 
     source: MeteredSource
@@ -49,6 +58,8 @@ class Metering:
     ledger: UsageLedger
     settling: Settling
     prices: PriceTable
+    words: LastWords | None
+    limits: LimitsReport
 
     async def start(self) -> None:
         """Begin to renew and to write, and take over what dead gateways have left.
@@ -69,6 +80,8 @@ class Metering:
         await self.settling.close()
         await self.ledger.close()
         await self.quota.close()
+        if self.words is not None:
+            await self.words.close()
 
 
 def build_metering(
@@ -101,21 +114,22 @@ def build_metering(
     store = DatabaseUsageStore(database)
     prices = PriceTable(settings.prices)
     journal = Journal(find_journal_folder(settings), owner, syncs=metering.journal_sync == "always")
+    words = _open_words(settings)
 
-    async def recover(name: str, rows: Sequence[UsageRow]) -> Sequence[UsageRow]:
+    async def settle(name: str, rows: Sequence[UsageRow]) -> Sequence[UsageRow]:
         return await settling.recover(name, rows)
 
-    ledger = UsageLedger(journal, store, recovered=recover, observers=[observer])
+    recovery = WordRecovery(settle, words, patience=_patience(settings))
+    ledger = UsageLedger(journal, store, recovery=recovery, observers=[observer])
+    counters, baseline = _open_store(settings, observer), LedgerBaseline(store, ledger)
     quota = Quota(
-        _open_store(settings, observer),
-        baseline=LedgerBaseline(store, ledger),
+        counters,
+        baseline=baseline,
         owner=owner,
         lease_seconds=metering.lease_seconds,
         observers=[observer],
     )
-    settling = Settling(
-        quota, ledger, prices, observers=[observer], seen_seconds=metering.lease_seconds / RENEWALS_PER_LEASE
-    )
+    settling = Settling(quota, ledger, prices, observers=[observer], seen_seconds=metering.note_seconds)
     parts = MeteringParts(limits=limits, quota=quota, ledger=ledger, prices=prices, settling=settling)
     source = MeteredSource(
         inner,
@@ -125,7 +139,15 @@ def build_metering(
         assumed_output_tokens=metering.assumed_output_tokens,
         record_anonymous=metering.record_anonymous,
     )
-    return Metering(source=source, quota=quota, ledger=ledger, settling=settling, prices=prices)
+    return Metering(
+        source=source,
+        quota=quota,
+        ledger=ledger,
+        settling=settling,
+        prices=prices,
+        words=words,
+        limits=QuotaLimitsReport(counters, baseline=baseline, limits=limits),
+    )
 
 
 def find_journal_folder(settings: Settings) -> Path:
@@ -160,3 +182,24 @@ def _open_store(settings: Settings, observer: MeteringObserver) -> QuotaStore:
     except ValueError as error:
         raise SettingsError([str(error)]) from None
     return FallbackQuotaStore(shared, local, observers=[observer])
+
+
+def _open_words(settings: Settings) -> LastWords | None:
+    if not _shares_redis(settings):
+        return None
+    try:
+        return RedisLastWords(settings.redis)
+    except ValueError as error:
+        raise SettingsError([str(error)]) from None
+
+
+def _patience(settings: Settings) -> RecoveryPatience:
+    return RecoveryPatience(
+        word_seconds=settings.metering.last_word_seconds,
+        adoption_seconds=ADOPTION_SECONDS if _shares_redis(settings) else 0.0,
+    )
+
+
+def _shares_redis(settings: Settings) -> bool:
+    """Tell whether gateways and workers are processes of their own that share a Redis."""
+    return bool(settings.redis.url) and not settings.broker.url.startswith("memory:")

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from headrace.models import ProgressCallback, resolve_weights
 from headrace.schema.settings import ModelSettings, Settings, SettingsError
+from headrace.transport.last_words import LastWords
 from headrace.transport.objects import PayloadStore
+from headrace.transport.redis import RedisLastWords
 from headrace.transport.replies import LargeReplies
 from headrace.worker.engines.base import Engine
 from headrace.worker.engines.build import build_engines
@@ -85,6 +87,16 @@ def make_stations(
 def open_large_replies(settings: Settings, payloads: PayloadStore | None) -> LargeReplies | None:
     """Return the way of answers that are too large for the broker; None where there is no object store."""
     return None if payloads is None else LargeReplies(payloads, threshold_bytes=settings.objects.threshold_bytes)
+
+
+def open_last_words(settings: Settings) -> LastWords | None:
+    """Return where a worker leaves what orphaned generations have used; None where there is no Redis.
+
+    A worker inside of its gateway's process dies with it, and leaves nothing.
+    """
+    if settings.broker.url.startswith("memory:") or not settings.redis.url:
+        return None
+    return RedisLastWords(settings.redis)
 
 
 def models_folder(settings: Settings) -> Path:

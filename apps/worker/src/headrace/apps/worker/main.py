@@ -17,6 +17,7 @@ from headrace.apps.worker.compose import (
     make_stations,
     make_worker_id,
     open_large_replies,
+    open_last_words,
 )
 from headrace.models import WeightsError
 from headrace.process.arguments import make_process_parser
@@ -73,7 +74,7 @@ def _parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--model", metavar="NAME", action="append", help="served name of the model; say it again for another one"
     )
-    parser.add_argument("--engine", choices=["vllm", "scripted"], help="which engine (engine.kind)")
+    parser.add_argument("--engine", metavar="{vllm,scripted}", help="which engine (engine.kind)")
     return parser.parse_args(argv)
 
 
@@ -128,6 +129,7 @@ async def _serve(settings: Settings, engines: Mapping[str, Engine]) -> None:
         drain_seconds=settings.worker.drain_seconds,
         observers=observers,
         payloads=payloads,
+        last_words=open_last_words(settings),
     )
     with stop_on_signals() as stop:
         await replica.run(stop)

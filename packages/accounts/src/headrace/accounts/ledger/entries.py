@@ -22,6 +22,7 @@ class Opened(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="e
     model: str
     lane: Lane = "online"
     started_at: int
+    retained: bool = False
 
 
 class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="entry", tag="seen"):
@@ -33,6 +34,7 @@ class Seen(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="ent
     route: str = ""
     target: str = ""
     attempts: int = 1
+    task_id: str = ""
 
 
 class Dropped(Struct, frozen=True, tag_field="entry", tag="dropped"):
@@ -66,6 +68,20 @@ def read_entries(lines: Iterable[bytes]) -> Iterator[Entry]:
             continue
 
 
+class Lost(Struct, frozen=True, kw_only=True):
+    """A generation that was cut off with its process.
+
+    Attributes:
+        row: with the usage that was last noted, and without a cost.
+        task_id: the id that our workers know it by.
+        retained: another gateway may go on with it, and will settle it then.
+    """
+
+    row: UsageRow
+    task_id: str
+    retained: bool = False
+
+
 class Remains:
     """Collects what the journal of a process that is gone says about each generation."""
 
@@ -90,31 +106,31 @@ class Remains:
         """Return the rows of generations that had ended."""
         return list(self._closed.values())
 
-    def lost(self) -> list[UsageRow]:
-        """Return a row for each generation that was cut off, with the usage that was last seen, and without a cost."""
-        rows: list[UsageRow] = []
-        for request_id, opened in self._opened.items():
-            if request_id in self._closed:
-                continue
-            seen = self._seen.get(request_id) or Seen(request_id=request_id, at=opened.started_at, usage=Usage(0, 0))
-            rows.append(
-                UsageRow(
-                    request_id=request_id,
-                    tenant_id=opened.tenant_id,
-                    key_id=opened.key_id,
-                    model=opened.model,
-                    route=seen.route,
-                    target=seen.target,
-                    attempts=seen.attempts,
-                    lane=opened.lane,
-                    input_tokens=seen.usage.input_tokens,
-                    output_tokens=seen.usage.output_tokens,
-                    cached_tokens=seen.usage.cached_tokens,
-                    reasoning_tokens=seen.usage.reasoning_tokens,
-                    total_ms=max(0, seen.at - opened.started_at),
-                    outcome=LOST,
-                    started_at=opened.started_at,
-                    ended_at=seen.at,
-                )
-            )
-        return rows
+    def lost(self) -> list[Lost]:
+        """Return each generation that was cut off."""
+        return [
+            self._make_lost(opened) for request_id, opened in self._opened.items() if request_id not in self._closed
+        ]
+
+    def _make_lost(self, opened: Opened) -> Lost:
+        request_id = opened.request_id
+        seen = self._seen.get(request_id) or Seen(request_id=request_id, at=opened.started_at, usage=Usage(0, 0))
+        row = UsageRow(
+            request_id=request_id,
+            tenant_id=opened.tenant_id,
+            key_id=opened.key_id,
+            model=opened.model,
+            route=seen.route,
+            target=seen.target,
+            attempts=seen.attempts,
+            lane=opened.lane,
+            input_tokens=seen.usage.input_tokens,
+            output_tokens=seen.usage.output_tokens,
+            cached_tokens=seen.usage.cached_tokens,
+            reasoning_tokens=seen.usage.reasoning_tokens,
+            total_ms=max(0, seen.at - opened.started_at),
+            outcome=LOST,
+            started_at=opened.started_at,
+            ended_at=seen.at,
+        )
+        return Lost(row=row, task_id=seen.task_id or request_id, retained=opened.retained)

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
+from typing import Protocol
 
 import structlog
 
 from headrace.accounts.ledger.base import UsageRow, UsageStore
-from headrace.accounts.ledger.entries import Closed, Dropped, Opened, Remains, Seen
+from headrace.accounts.ledger.entries import Closed, Dropped, Lost, Opened, Remains, Seen
 from headrace.accounts.ledger.journal import Journal, JournalFolder, claim_left
 from headrace.accounts.observer import MeteringObserver
 from headrace.schema.errors import HeadraceError
@@ -24,8 +25,21 @@ CLOSE_SECONDS = 5.0
 
 _log = structlog.get_logger("headrace.accounts")
 
-Recovered = Callable[[str, Sequence[UsageRow]], Awaitable[Sequence[UsageRow]]]
-"""Takes the name of a dead process and the rows of what it ran when it died; returns them with their cost."""
+
+class Recovery(Protocol):
+    """Settles what a dead process ran."""
+
+    async def recover(self, owner: str, lost: Sequence[Lost], *, stop: asyncio.Event) -> Sequence[UsageRow] | None:
+        """Settle generations, and return their rows with what they used and cost.
+
+        It may take a while. None where it was stopped before that; whoever finds the journal next begins anew.
+
+        Args:
+            owner: the name of the dead process.
+            lost: what it ran.
+            stop: set when there is no more time.
+        """
+        ...
 
 
 class UsageLedger:
@@ -36,7 +50,7 @@ class UsageLedger:
     Args:
         journal: ours; it is started and closed here.
         store: where rows last.
-        recovered: settles what a dead process ran.
+        recovery: settles what dead processes ran.
         observers: are told how many rows wait.
         max_waiting: rows in memory.
         batch_seconds: how long a row waits for company, so that many are one transaction.
@@ -48,7 +62,7 @@ class UsageLedger:
         journal: Journal,
         store: UsageStore,
         *,
-        recovered: Recovered,
+        recovery: Recovery,
         observers: Sequence[MeteringObserver] = (),
         max_waiting: int = MAX_WAITING,
         batch_seconds: float = BATCH_SECONDS,
@@ -56,7 +70,7 @@ class UsageLedger:
     ) -> None:
         self._journal = journal
         self._store = store
-        self._recovered = recovered
+        self._recovery = recovery
         self._observers = observers
         self._max_waiting = max_waiting
         self._batch_seconds = batch_seconds
@@ -208,13 +222,19 @@ class UsageLedger:
         for entry in await asyncio.to_thread(lambda: folder.read(folder.segments())):
             remains.add(entry)
         try:
-            lost = await self._recovered(folder.path.name, remains.lost())
-            rows = [*remains.closed(), *lost]
-            for begin in range(0, len(rows), BATCH_ROWS):
-                await self._insert(rows[begin : begin + BATCH_ROWS])
+            await self._insert_all(remains.closed())
+            lost = await self._recovery.recover(folder.path.name, remains.lost(), stop=self._closing)
+            await self._insert_all(lost or ())
         except HeadraceError:
+            lost = None
+        if lost is None:
             # Somebody will try again: what is in it stays there.
             await asyncio.to_thread(folder.release)
             return
         await asyncio.to_thread(folder.dissolve)
-        _log.info("usage journal taken over", replica=folder.path.name, rows=len(rows), lost=len(lost))
+        rows = len(remains.closed()) + len(lost)
+        _log.info("usage journal taken over", replica=folder.path.name, rows=rows, lost=len(lost))
+
+    async def _insert_all(self, rows: Sequence[UsageRow]) -> None:
+        for begin in range(0, len(rows), BATCH_ROWS):
+            await self._insert(rows[begin : begin + BATCH_ROWS])

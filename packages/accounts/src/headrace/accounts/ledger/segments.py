@@ -1,18 +1,19 @@
 """Which files of a journal may go: pure bookkeeping, and no file is touched."""
 
-from headrace.accounts.ledger.entries import Closed, Dropped, Entry, Opened, request_of
+from headrace.accounts.ledger.entries import Closed, Dropped, Entry, Opened, Seen, request_of
 
 
 class Segments:
     """Counts, for each numbered file, the generations that still need it.
 
-    A generation needs the files in which it was opened and closed until its row is in the database. What was forgotten
-    by memory (`spill`) needs its files until they were read again.
+    A generation needs the files in which it was opened and closed, and the one that says last what it has used, until
+    its row is in the database. What was forgotten by memory (`spill`) needs its files until they were read again.
     """
 
     def __init__(self) -> None:
         self._needed_by: dict[int, set[str]] = {}
         self._homes: dict[str, set[int]] = {}
+        self._seen_in: dict[str, int] = {}
         self._pinned: set[int] = set()
 
     @property
@@ -27,16 +28,34 @@ class Segments:
 
     def note(self, entry: Entry, segment: int) -> None:
         """Note that an entry is written to a file."""
-        if isinstance(entry, Opened | Closed):
-            request_id = request_of(entry)
-            self._needed_by.setdefault(segment, set()).add(request_id)
-            self._homes.setdefault(request_id, set()).add(segment)
-        elif isinstance(entry, Dropped):
-            self.release(entry.request_id)
+        match entry:
+            case Opened() | Closed():
+                request_id = request_of(entry)
+                self._needed_by.setdefault(segment, set()).add(request_id)
+                self._homes.setdefault(request_id, set()).add(segment)
+            case Seen(request_id=request_id):
+                self._note_seen(request_id, segment)
+            case Dropped(request_id=request_id):
+                self.release(request_id)
+
+    def _note_seen(self, request_id: str, segment: int) -> None:
+        # Also where nobody needs it: a file that is not known here is never removed.
+        needed_by = self._needed_by.setdefault(segment, set())
+        homes = self._homes.get(request_id)
+        if homes is None:
+            return
+        needed_by.add(request_id)
+        before = self._seen_in.get(request_id, segment)
+        self._seen_in[request_id] = segment
+        if before != segment and before not in homes:
+            self._needed_by[before].discard(request_id)
 
     def release(self, request_id: str) -> None:
         """Note that a generation needs no file any more."""
-        for segment in self._homes.pop(request_id, ()):
+        homes = self._homes.pop(request_id, set())
+        if (seen_in := self._seen_in.pop(request_id, None)) is not None:
+            homes.add(seen_in)
+        for segment in homes:
             self._needed_by[segment].discard(request_id)
 
     def spill(self, request_id: str) -> None:

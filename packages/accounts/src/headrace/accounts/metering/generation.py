@@ -42,6 +42,7 @@ class MeteredGeneration:
         self._recorded = opened is not None
         self._first_token_at: float | None = None
         self._ended = False
+        self._is_seen = not self._recorded
         if self._recorded:
             settling.begin(self)
 
@@ -83,9 +84,18 @@ class MeteredGeneration:
             await self._end(FINISHED, last.timings)
         elif type(last) is GenerationFailed:
             await self._end(last.code, None)
-        elif self._first_token_at is None and type(last) is SequenceDelta:
-            self._first_token_at = self._settling.now
+        else:
+            if self._first_token_at is None and type(last) is SequenceDelta:
+                self._first_token_at = self._settling.now
+            if not self._is_seen and not self._ended:
+                self._see_prompt()
         return batch
+
+    def _see_prompt(self) -> None:
+        """Write the prompt down as soon as it is known how long it is: it may cost more than its answer."""
+        if self._inner.record.usage.input_tokens:
+            self._is_seen = True
+            self._settling.see(self)
 
     async def aclose(self) -> None:
         """Close the generation, and settle it unless that is done."""

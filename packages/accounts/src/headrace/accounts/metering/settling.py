@@ -18,7 +18,7 @@ from headrace.scheduler.base import GenerationRecord
 from headrace.schema.events import Usage
 from headrace.transport.tasks import TaskOwner
 
-SEEN_SECONDS = 5.0
+SEEN_SECONDS = 1.0
 WAIT_SECONDS = 0.25
 """How long the last events of a generation wait for its quota to be settled."""
 
@@ -133,18 +133,23 @@ class Settling:
 
     def see_running(self) -> None:
         """Tell the journal what has been used since it was last told."""
-        now = round(self._clock() * 1000)
-        for request_id, generation in self._running.items():
-            record = generation.record
-            if self._seen.get(request_id) != record:
-                self._seen[request_id] = record
-                self._ledger.see(
-                    Seen(
-                        request_id=request_id,
-                        at=now,
-                        usage=record.usage,
-                        route=record.route,
-                        target=record.target,
-                        attempts=record.attempts,
-                    )
-                )
+        for generation in self._running.values():
+            self.see(generation)
+
+    def see(self, generation: Metered) -> None:
+        """Tell the journal what a generation has used, unless it knows."""
+        request_id, record = generation.request_id, generation.record
+        if self._seen.get(request_id) == record:
+            return
+        self._seen[request_id] = record
+        self._ledger.see(
+            Seen(
+                request_id=request_id,
+                at=round(self._clock() * 1000),
+                usage=record.usage,
+                route=record.route,
+                target=record.target,
+                attempts=record.attempts,
+                task_id=record.task_id,
+            )
+        )

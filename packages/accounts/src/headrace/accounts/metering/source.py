@@ -156,6 +156,7 @@ class MeteredSource:
                 model=submission.request.model,
                 lane=submission.lane,
                 started_at=round(started_at * 1000),
+                retained=submission.retained,
             )
         )
 

@@ -155,6 +155,40 @@ class Standing(Struct, frozen=True, kw_only=True):
     month: Amount | None = None
 
 
+class Spent(Struct, frozen=True, kw_only=True):
+    """What is taken of the budgets of one period.
+
+    Attributes:
+        used: by what has ended; None where the store does not know it, and the ledger has to be asked.
+        reserved: by what has not.
+    """
+
+    used: Amount | None = None
+    reserved: Amount = Amount()
+
+
+class Peeked(Struct, frozen=True, kw_only=True):
+    """What a subject has taken, without a change.
+
+    Attributes:
+        running: leases that are held.
+        requests: of the last minute.
+        requests_reset_seconds: until none is taken.
+        tokens: of the last minute, reserved and used.
+        tokens_reset_seconds: until none is taken.
+        day: of this day.
+        month: of this month.
+    """
+
+    running: int = 0
+    requests: int = 0
+    requests_reset_seconds: float = 0.0
+    tokens: int = 0
+    tokens_reset_seconds: float = 0.0
+    day: Spent = Spent()
+    month: Spent = Spent()
+
+
 class QuotaStore(Protocol):
     """Counts what subjects reserve and use.
 
@@ -198,6 +232,14 @@ class QuotaStore(Protocol):
 
     async def look(self, tenant_id: str, subject: str) -> Standing:
         """Return where a subject stands.
+
+        Raises:
+            QuotaUnavailableError: the store does not answer.
+        """
+        ...
+
+    async def peek(self, tenant_id: str, subject: str) -> Peeked:
+        """Return what a subject has taken, and change nothing: not even what is over.
 
         Raises:
             QuotaUnavailableError: the store does not answer.

@@ -13,12 +13,14 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
+from msgspec import structs
 
 from headrace.accounts.observer import MeteringObserver
 from headrace.accounts.quota.base import (
     Amount,
     Counter,
     Granted,
+    Peeked,
     QuotaStore,
     QuotaUnavailableError,
     Reservation,
@@ -129,6 +131,17 @@ class FallbackQuotaStore:
                 self._note_absence(error)
         return await self._local.look(tenant_id, subject)
 
+    async def peek(self, tenant_id: str, subject: str) -> Peeked:
+        """Return what a subject has taken, where it is counted now; see `QuotaStore`."""
+        if self._may_ask:
+            try:
+                peeked = await self._shared.peek(tenant_id, subject)
+            except QuotaUnavailableError as error:
+                self._note_absence(error)
+            else:
+                return _without_used(peeked) if subject in self._stale else peeked
+        return await self._local.peek(tenant_id, subject)
+
     async def close(self) -> None:
         """Close the connections."""
         await self._shared.close()
@@ -174,6 +187,12 @@ class FallbackQuotaStore:
             _log.info("quota store back")
             for observer in self._observers:
                 observer.quota_store_changed(is_away=False)
+
+
+def _without_used(peeked: Peeked) -> Peeked:
+    """Return the same, with what was used left to the ledger: this store has missed some of it."""
+    day, month = (structs.replace(each, used=None) for each in (peeked.day, peeked.month))
+    return structs.replace(peeked, day=day, month=month)
 
 
 def _end_unused(lease: Reservation) -> Settlement:

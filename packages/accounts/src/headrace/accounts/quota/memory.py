@@ -10,9 +10,11 @@ from headrace.accounts.quota.base import (
     Counter,
     Granted,
     LimitKind,
+    Peeked,
     Refused,
     Reservation,
     Settlement,
+    Spent,
     Standing,
     Subject,
     Unseeded,
@@ -56,6 +58,9 @@ class _Lease(Struct):
     until: float
     is_active: bool = True
 
+    def counts_against(self, subject: str) -> bool:
+        return any(each.name == subject for each in self.reservation.subjects)
+
 
 class _Account(Struct):
     """What is counted for one subject."""
@@ -67,6 +72,10 @@ class _Account(Struct):
 
     def budget(self, period: str) -> _Budget:
         return self.budgets.setdefault(period, _Budget())
+
+    def spent(self, period: str) -> Spent:
+        budget = self.budgets.get(period) or _Budget()
+        return Spent(used=budget.used, reserved=budget.reserved)
 
 
 class MemoryQuotaStore:
@@ -146,6 +155,21 @@ class MemoryQuotaStore:
             tokens=account.tokens.total(now),
             day=day.taken if day is not None and day.used is not None else None,
             month=month.taken if month is not None and month.used is not None else None,
+        )
+
+    async def peek(self, tenant_id: str, subject: str) -> Peeked:  # noqa: ARG002 - of the contract
+        """Return what a subject has taken; see `QuotaStore`."""
+        now = self._clock()
+        account = self._accounts.get(subject) or _Account()
+        over = [lease for lease in self._leases.values() if lease.is_active and lease.until <= now]
+        return Peeked(
+            running=account.running - sum(lease.counts_against(subject) for lease in over),
+            requests=account.requests.total(now),
+            requests_reset_seconds=account.requests.seconds_until_empty(now),
+            tokens=account.tokens.total(now),
+            tokens_reset_seconds=account.tokens.seconds_until_empty(now),
+            day=account.spent(day_of(now)),
+            month=account.spent(month_of(now)),
         )
 
     async def close(self) -> None:

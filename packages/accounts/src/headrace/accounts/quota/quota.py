@@ -69,6 +69,8 @@ class Quota:
         self._observers = observers
         self._clock = clock
         self._leases: dict[str, Reservation] = {}
+        # Settlements on their way; each says in the end whether it arrived.
+        self._ending: dict[str, asyncio.Future[bool]] = {}
         self._tasks = TaskOwner()
 
     def start(self) -> None:
@@ -118,8 +120,15 @@ class Quota:
     async def settle(self, request_id: str, used: Amount) -> None:
         """Replace a reservation of ours by what was used, unless it was settled before, or never made."""
         lease = self._leases.pop(request_id, None)
-        if lease is not None:
-            await self.settle_for(self.owner, [(lease.tenant_id, request_id, used)])
+        if lease is None:
+            return
+        ending = self._ending[request_id] = asyncio.get_running_loop().create_future()
+        arrived = False
+        try:
+            arrived = await self._settle(self.owner, [(lease.tenant_id, request_id, used)])
+        finally:
+            del self._ending[request_id]
+            ending.set_result(arrived)
 
     async def settle_for(self, owner: str, ends: Sequence[tuple[str, str, Amount]]) -> None:
         """Settle for a replica that is gone.
@@ -128,6 +137,10 @@ class Quota:
             owner: the replica.
             ends: tenant, request and what was used.
         """
+        await self._settle(owner, ends)
+
+    async def _settle(self, owner: str, ends: Sequence[tuple[str, str, Amount]]) -> bool:
+        """Settle, and tell whether that arrived."""
         settlements = [
             Settlement(request_id=request_id, tenant_id=tenant_id, owner=owner, used=used)
             for tenant_id, request_id, used in ends
@@ -136,7 +149,8 @@ class Quota:
             await self._store.settle(settlements)
         except QuotaUnavailableError:
             # The leases expire, and stay reserved until then: nobody is given more than the limits.
-            return
+            return False
+        return True
 
     async def close(self) -> None:
         """Stop renewing, and close the store."""
@@ -170,10 +184,22 @@ class Quota:
             await self._store.renew(leases)
         except QuotaUnavailableError:
             return
-        # What ended while it was renewed was settled first, and must not be held for ever.
         ended = [lease for lease in leases if lease.request_id not in self._leases]
         if ended:
-            await self.settle_for(self.owner, [(lease.tenant_id, lease.request_id, Amount()) for lease in ended])
+            await self._let_go(ended)
+
+    async def _let_go(self, ended: Sequence[Reservation]) -> None:
+        """End the leases of what ended while it was renewed: the store may have taken one again after its end.
+
+        What was used is settled first: were it overtaken by this, which says that nothing was, it would not be charged.
+        """
+        on_their_way = {name: self._ending[name] for lease in ended if (name := lease.request_id) in self._ending}
+        if on_their_way:
+            await asyncio.wait(on_their_way.values())
+        failed = {name for name, ending in on_their_way.items() if not ending.result()}
+        ends = [(lease.tenant_id, lease.request_id, Amount()) for lease in ended if lease.request_id not in failed]
+        if ends:
+            await self.settle_for(self.owner, ends)
 
 
 def _unavailable(message: str) -> HeadraceError:

@@ -21,6 +21,7 @@ class QuotaRefusedError(HeadraceError):
     """A limit is in the way.
 
     Attributes:
+        kind: which limit.
         rate_limits: where the caller stands.
     """
 
@@ -29,11 +30,13 @@ class QuotaRefusedError(HeadraceError):
         code: ErrorCode,
         message: str,
         *,
+        kind: LimitKind,
         rate_limits: RateLimits,
         param: str | None = None,
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(code, message, param=param, retry_after_seconds=retry_after_seconds)
+        self.kind = kind
         self.rate_limits = rate_limits
 
 
@@ -53,12 +56,14 @@ def to_error(refused: Refused, *, wanted_tokens: int) -> QuotaRefusedError:
             f"this request may use up to {wanted_tokens} tokens, and this {who} is limited to {limit}: "
             "ask for fewer tokens, or send a shorter prompt",
             param=MAX_TOKENS_PARAM,
+            kind=refused.kind,
             rate_limits=refused.rate_limits,
         )
     if refused.kind in _RATES:
         return QuotaRefusedError(
             ErrorCode.RATE_LIMITED,
             f"this {who} is limited to {limit}; try again later",
+            kind=refused.kind,
             retry_after_seconds=refused.retry_after_seconds,
             rate_limits=refused.rate_limits,
         )
@@ -67,6 +72,7 @@ def to_error(refused: Refused, *, wanted_tokens: int) -> QuotaRefusedError:
         f"this request may use up to {wanted_tokens} tokens, and that is more than the budget of this {who} has left: "
         f"it is limited to {limit}; ask for fewer tokens, or come back when the budget begins anew",
         param=MAX_TOKENS_PARAM,
+        kind=refused.kind,
         retry_after_seconds=refused.retry_after_seconds,
         rate_limits=refused.rate_limits,
     )

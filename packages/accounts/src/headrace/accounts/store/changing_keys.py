@@ -30,6 +30,7 @@ async def create(change: Change, draft: KeyDraft, pepper: Pepper) -> IssuedKey:
     key = ApiKey(
         id=make_id(KEY_PREFIX, change.at_milliseconds),
         tenant_id=tenant.id,
+        tenant_name=tenant.name,
         name=draft.name,
         created_at=change.at,
         expires_at=to_stored(draft.expires_at),

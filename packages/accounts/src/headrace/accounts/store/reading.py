@@ -6,9 +6,10 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from headrace.accounts.database.tables import api_keys, audit_entries, key_secrets, tenants
+from headrace.accounts.store.finding import find_key, find_tenant, select_keys
+from headrace.accounts.store.naming import read_tenant_names
 from headrace.accounts.store.rows import AnyRow, to_audit_entry, to_key, to_key_secret, to_tenant
-from headrace.accounts.values import MAX_PAGE_SIZE, TENANT_PREFIX, ApiKey, AuditEntry, KeySecret, Page, Tenant
-from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.accounts.values import MAX_PAGE_SIZE, ApiKey, AuditEntry, KeySecret, Page, Tenant
 
 
 async def read_tenant(connection: AsyncConnection, reference: str) -> Tenant:
@@ -17,11 +18,7 @@ async def read_tenant(connection: AsyncConnection, reference: str) -> Tenant:
     Raises:
         HeadraceError: `not_found`.
     """
-    column = tenants.c.id if reference.startswith(TENANT_PREFIX) else tenants.c.name
-    row = (await connection.execute(select(tenants).where(column == reference))).one_or_none()
-    if row is None:
-        raise HeadraceError(ErrorCode.NOT_FOUND, "there is no such tenant", param="tenant")
-    return to_tenant(row)
+    return to_tenant(await find_tenant(connection, reference))
 
 
 async def read_tenants(connection: AsyncConnection, *, after: str | None, limit: int) -> Page[Tenant]:
@@ -35,26 +32,19 @@ async def read_tenants(connection: AsyncConnection, *, after: str | None, limit:
 
 
 async def read_key(connection: AsyncConnection, reference: str) -> ApiKey:
-    """Return the key of an id or a prefix.
+    """Return the key of an id, a prefix or a name.
 
     Raises:
-        HeadraceError: `not_found`.
+        HeadraceError: `not_found`, or `conflict`: several have this name.
     """
-    by_prefix = select(key_secrets.c.key_id).where(key_secrets.c.prefix == reference)
-    statement = select(api_keys).where((api_keys.c.id == reference) | api_keys.c.id.in_(by_prefix))
-    row = (await connection.execute(statement)).one_or_none()
-    if row is None:
-        raise HeadraceError(ErrorCode.NOT_FOUND, "there is no such key", param="key")
-    return (await _with_secrets(connection, [row]))[0]
+    return (await _with_secrets(connection, [await find_key(connection, reference)]))[0]
 
 
 async def read_keys(
     connection: AsyncConnection, *, tenant_id: str | None, after: str | None, limit: int
 ) -> Page[ApiKey]:
     """Return a page of keys."""
-    statement = select(api_keys).order_by(api_keys.c.id).limit(_bounded(limit) + 1)
-    if tenant_id is not None:
-        statement = statement.where(api_keys.c.tenant_id == tenant_id)
+    statement = select_keys(tenant_id).limit(_bounded(limit) + 1)
     if after is not None:
         statement = statement.where(api_keys.c.id > after)
     rows = (await connection.execute(statement)).all()
@@ -71,7 +61,9 @@ async def read_audit(
         statement = statement.where(audit_entries.c.tenant_id == tenant_id)
     if before is not None:
         statement = statement.where(audit_entries.c.number < before)
-    found = [to_audit_entry(row) for row in await connection.execute(statement)]
+    rows = (await connection.execute(statement)).all()
+    names = await read_tenant_names(connection, {row.tenant_id for row in rows})
+    found = [to_audit_entry(row, tenant_name=names.get(row.tenant_id)) for row in rows]
     shown = tuple(found[: _bounded(limit)])
     return Page(data=shown, next=str(shown[-1].number) if len(found) > len(shown) else None)
 

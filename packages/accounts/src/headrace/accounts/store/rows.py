@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Row
 
 from headrace.accounts.limits import KeyLimits
-from headrace.accounts.values import ApiKey, AuditEntry, KeySecret, Rights, Tenant
+from headrace.accounts.values import ApiKey, AuditEntry, JsonObject, KeySecret, Rights, Tenant
 
 AnyRow = Row[Any]
 
@@ -47,6 +47,11 @@ def read_limits(text: str) -> KeyLimits:
     return msgspec.json.decode(text, type=KeyLimits)
 
 
+def read_object(text: str | None) -> JsonObject | None:
+    """Return a stored Struct of the audit log, as it was when it was written."""
+    return None if text is None else msgspec.json.decode(text, type=JsonObject)
+
+
 def to_tenant(row: AnyRow) -> Tenant:
     """Return a tenant of its row."""
     return Tenant(
@@ -60,10 +65,11 @@ def to_tenant(row: AnyRow) -> Tenant:
 
 
 def to_key(row: AnyRow, secrets: tuple[KeySecret, ...]) -> ApiKey:
-    """Return a key of its row and its secrets."""
+    """Return a key of its row, with its tenant's name, and its secrets."""
     return ApiKey(
         id=row.id,
         tenant_id=row.tenant_id,
+        tenant_name=row.tenant_name,
         name=row.name,
         created_at=to_instant(row.created_at),
         expires_at=to_optional_instant(row.expires_at),
@@ -81,8 +87,16 @@ def to_key_secret(row: AnyRow) -> KeySecret:
     )
 
 
-def to_audit_entry(row: AnyRow) -> AuditEntry:
-    """Return an entry of its row."""
+def to_audit_entry(row: AnyRow, *, tenant_name: str | None) -> AuditEntry:
+    """Return an entry of its row.
+
+    Args:
+        row: of the log.
+        tenant_name: what the tenant is called now; None of one that is gone, which is then named as it was.
+    """
+    before, after = read_object(row.before), read_object(row.after)
+    named = after or before or JsonObject()
+    own_name = named.get("name") if row.key_id is None else named.get("tenant_name")
     return AuditEntry(
         number=row.number,
         at=to_instant(row.at),
@@ -90,6 +104,8 @@ def to_audit_entry(row: AnyRow) -> AuditEntry:
         action=row.action,
         tenant_id=row.tenant_id,
         key_id=row.key_id,
-        before=None if row.before is None else msgspec.json.decode(row.before),
-        after=None if row.after is None else msgspec.json.decode(row.after),
+        before=before,
+        after=after,
+        tenant_name=tenant_name or own_name,
+        key_name=None if row.key_id is None else named.get("name"),
     )

@@ -7,9 +7,10 @@ from contextlib import asynccontextmanager
 from sqlalchemy.exc import IntegrityError
 
 from headrace.accounts.database import Database
-from headrace.accounts.secrets import Pepper, to_reference
+from headrace.accounts.secrets import Pepper
 from headrace.accounts.store import changing_keys, changing_tenants, reading
 from headrace.accounts.store.changing import Change, begin_change
+from headrace.accounts.store.finding import find_tenant_id
 from headrace.accounts.values import (
     PAGE_SIZE,
     ApiKey,
@@ -101,34 +102,35 @@ class StoreAdmin:
     async def find_key(self, key: str) -> ApiKey:
         """See `AccountsAdmin`."""
         async with self._database.reading() as connection:
-            return await reading.read_key(connection, to_reference(key))
+            return await reading.read_key(connection, key)
 
     async def change_key(self, key: str, patch: KeyPatch) -> ApiKey:
         """See `AccountsAdmin`."""
         async with self._changing() as change:
-            return await changing_keys.patch(change, to_reference(key), patch)
+            return await changing_keys.patch(change, key, patch)
 
     async def rotate_key(self, key: str, rotation: Rotation) -> IssuedKey:
         """See `AccountsAdmin`."""
         async with self._changing() as change:
-            return await changing_keys.rotate(change, to_reference(key), rotation, self._pepper)
+            return await changing_keys.rotate(change, key, rotation, self._pepper)
 
     async def revoke_key(self, key: str) -> ApiKey:
         """See `AccountsAdmin`."""
         async with self._changing() as change:
-            return await changing_keys.revoke(change, to_reference(key))
+            return await changing_keys.revoke(change, key)
 
     async def delete_key(self, key: str) -> None:
         """See `AccountsAdmin`."""
         async with self._changing() as change:
-            await changing_keys.delete(change, to_reference(key))
+            await changing_keys.delete(change, key)
 
     async def list_audit(
         self, *, tenant: str | None = None, before: int | None = None, limit: int = PAGE_SIZE
     ) -> Page[AuditEntry]:
         """See `AccountsAdmin`."""
         async with self._database.reading() as connection:
-            return await reading.read_audit(connection, tenant_id=tenant, before=before, limit=limit)
+            tenant_id = None if tenant is None else await find_tenant_id(connection, tenant)
+            return await reading.read_audit(connection, tenant_id=tenant_id, before=before, limit=limit)
 
     @asynccontextmanager
     async def _changing(self) -> AsyncGenerator[Change]:

@@ -6,17 +6,15 @@ from msgspec import Struct
 
 from headrace.accounts.values import (
     MAX_PAGE_SIZE,
-    ApiKey,
     AuditEntry,
-    IssuedKey,
     KeyDraft,
     KeyPatch,
     Page,
     Rotation,
-    Tenant,
     TenantDraft,
     TenantPatch,
 )
+from headrace.gateway.admin.answers import IssuedKeyAnswer, KeyAnswer, TenantAnswer
 from headrace.gateway.admin.reading import ACTOR_HEADER
 from headrace.gateway.describing import (
     Components,
@@ -29,11 +27,11 @@ from headrace.gateway.describing import (
 from headrace.gateway.dialects.native.wire import ErrorBody
 
 Body = type[Struct]
-_TENANTS: Any = Page[Tenant]
-_KEYS: Any = Page[ApiKey]
+_TENANTS: Any = Page[TenantAnswer]
+_KEYS: Any = Page[KeyAnswer]
 _ENTRIES: Any = Page[AuditEntry]
 BODIES: tuple[Body, ...] = (
-    *(TenantDraft, TenantPatch, Tenant, KeyDraft, KeyPatch, ApiKey, IssuedKey, Rotation),
+    *(TenantDraft, TenantPatch, TenantAnswer, KeyDraft, KeyPatch, KeyAnswer, IssuedKeyAnswer, Rotation),
     *(_TENANTS, _KEYS, _ENTRIES),
 )
 _ACTOR = {
@@ -42,8 +40,16 @@ _ACTOR = {
     "description": "Who makes the change, for the audit log.",
     "schema": {"type": "string", "maxLength": 64},
 }
-_TENANT = describe_path_parameter("tenant", "Its id or its name.")
-_KEY = describe_path_parameter("key", "Its id, or the prefix of one of its secrets.")
+TENANT_PARAMETER = describe_path_parameter("tenant", "Its id or its name.")
+_TENANT_FILTER = {
+    "name": "tenant",
+    "in": "query",
+    "description": "Of this tenant only, by its id or its name.",
+    "schema": {"type": "string"},
+}
+KEY_PARAMETER = describe_path_parameter(
+    "key", "Its id, the prefix of a secret of it, or its name if no other key has it."
+)
 
 
 class _Paths:
@@ -80,25 +86,25 @@ def describe_paths(components: Components) -> Schema:
     return {
         "/admin/v1/tenants": {
             "get": paths.read("listTenants", _TENANTS, _query("after"), _limit()),
-            "post": paths.write("createTenant", TenantDraft, Tenant, status="201"),
+            "post": paths.write("createTenant", TenantDraft, TenantAnswer, status="201"),
         },
         "/admin/v1/tenants/{tenant}": {
-            "get": paths.read("showTenant", Tenant, _TENANT),
-            "patch": paths.write("updateTenant", TenantPatch, Tenant, _TENANT),
-            "delete": paths.delete("deleteTenant", _TENANT),
+            "get": paths.read("showTenant", TenantAnswer, TENANT_PARAMETER),
+            "patch": paths.write("updateTenant", TenantPatch, TenantAnswer, TENANT_PARAMETER),
+            "delete": paths.delete("deleteTenant", TENANT_PARAMETER),
         },
         "/admin/v1/keys": {
-            "get": paths.read("listKeys", _KEYS, _query("tenant"), _query("after"), _limit()),
-            "post": paths.write("createKey", KeyDraft, IssuedKey, status="201"),
+            "get": paths.read("listKeys", _KEYS, _TENANT_FILTER, _query("after"), _limit()),
+            "post": paths.write("createKey", KeyDraft, IssuedKeyAnswer, status="201"),
         },
         "/admin/v1/keys/{key}": {
-            "get": paths.read("showKey", ApiKey, _KEY),
-            "patch": paths.write("updateKey", KeyPatch, ApiKey, _KEY),
-            "delete": paths.delete("deleteKey", _KEY),
+            "get": paths.read("showKey", KeyAnswer, KEY_PARAMETER),
+            "patch": paths.write("updateKey", KeyPatch, KeyAnswer, KEY_PARAMETER),
+            "delete": paths.delete("deleteKey", KEY_PARAMETER),
         },
-        "/admin/v1/keys/{key}/rotate": {"post": paths.write("rotateKey", Rotation, IssuedKey, _KEY)},
-        "/admin/v1/keys/{key}/revoke": {"post": paths.write("revokeKey", None, ApiKey, _KEY)},
-        "/admin/v1/audit": {"get": paths.read("listAudit", _ENTRIES, _query("tenant"), _query("before"), _limit())},
+        "/admin/v1/keys/{key}/rotate": {"post": paths.write("rotateKey", Rotation, IssuedKeyAnswer, KEY_PARAMETER)},
+        "/admin/v1/keys/{key}/revoke": {"post": paths.write("revokeKey", None, KeyAnswer, KEY_PARAMETER)},
+        "/admin/v1/audit": {"get": paths.read("listAudit", _ENTRIES, _TENANT_FILTER, _query("before"), _limit())},
     }
 
 

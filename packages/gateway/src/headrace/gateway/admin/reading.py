@@ -62,12 +62,15 @@ def read_query(http: HttpRequest, *names: str) -> dict[str, str]:
     """Return the query.
 
     Raises:
-        RequestRefusedError: a parameter is not one of the names.
+        RequestRefusedError: a parameter is not one of the names, or has a NUL in it, which no text of ours has.
     """
     query: dict[str, Any] = dict(http.query_params)
     if unknown := next((name[:64] for name in query if name not in names), None):
         raise RequestRefusedError(f"unknown parameter: '{unknown}'", reason="unknown_parameter", param=unknown)
-    return {name: str(value) for name, value in query.items()}
+    found = {name: str(value) for name, value in query.items()}
+    if broken := next((name for name, value in found.items() if "\0" in value), None):
+        raise RequestRefusedError(f"'{broken}' has a NUL in it", reason="invalid_value", param=broken)
+    return found
 
 
 def read_limit(query: dict[str, str]) -> int:

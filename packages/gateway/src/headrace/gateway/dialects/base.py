@@ -7,6 +7,7 @@ from msgspec import Struct
 
 from headrace.gateway.answer import Answer
 from headrace.gateway.failure import Failure
+from headrace.gateway.retained.wish import RetentionWish
 from headrace.scheduler.base import Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.events import Event
@@ -65,6 +66,7 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
         local_only: whether the body, or what it refers to, says that it must not leave for an outside provider; the
             header may say so too.
         lane: what the body says of it; the header says more.
+        retention: whether the body asks for its generation to outlive the call; the headers may ask for more.
     """
 
     request: ChatCompletionRequest
@@ -73,6 +75,7 @@ class ParsedCall(Struct, frozen=True, kw_only=True):
     priority: int | None = None
     local_only: bool = False
     lane: Lane = "online"
+    retention: RetentionWish | None = None
 
 
 class Order(Struct, frozen=True, kw_only=True):

@@ -1,5 +1,6 @@
 """What of a submission is kept beside its events, and by what it is recognised."""
 
+import asyncio
 import hashlib
 from collections.abc import Sequence
 from typing import cast
@@ -10,6 +11,9 @@ from msgspec import Struct, structs
 from headrace.scheduler.base import GenerationRecord, Submission
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.transport.retention import IdempotencyClaim
+
+# A larger request is made canonical in a thread.
+ASIDE_BYTES = 64 * 1024
 
 _encoder = msgspec.msgpack.Encoder(order="deterministic")
 _submissions = msgspec.msgpack.Decoder(Submission)
@@ -70,11 +74,24 @@ def make_claim(key: str, submission: Submission) -> IdempotencyClaim:
     name = hashlib.sha256(f"{submission.caller.tenant_id}\0{key}".encode()).hexdigest()
     request = submission.request
     # What these show is kept in any case.
-    output = structs.replace(request.output, token_ids=False, reasoning=False, usage=False, timings=False)
+    output = structs.replace(
+        request.output, token_ids=False, reasoning=False, usage=False, timings=False, signatures=False
+    )
     # A call that must not leave for an outside provider is never answered by what was made for one that may.
     local_only = submission.local_only or submission.caller.local_only
     said = _encode(_to_plain(structs.replace(request, output=output))) + (b"local_only" if local_only else b"")
     return IdempotencyClaim(key=name, sha256=hashlib.sha256(said).hexdigest())
+
+
+async def claim_of(key: str, submission: Submission) -> IdempotencyClaim:
+    """Return what `make_claim` does, made in a thread where that takes long: the streams of others go on.
+
+    Raises:
+        HeadraceError: `invalid_request`: the request can't be encoded.
+    """
+    if len(encode_submission(submission)) > ASIDE_BYTES:
+        return await asyncio.to_thread(make_claim, key, submission)
+    return make_claim(key, submission)
 
 
 def _to_plain(value: object) -> object:

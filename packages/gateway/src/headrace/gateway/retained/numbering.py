@@ -12,7 +12,7 @@ from headrace.gateway.answer import Answer
 from headrace.gateway.dialects.base import Rendering
 from headrace.gateway.retained.places import START, Place
 from headrace.gateway.retained.reader import RetainedReader
-from headrace.schema.events import Event, SequenceDelta
+from headrace.schema.events import Event, SequenceDelta, says_anything
 
 _FRAME_END = b"\n\n"
 
@@ -50,7 +50,7 @@ class NumberedRendering:
     def _render_new(self, events: Sequence[Event], rendering: NumberingRendering) -> bytes:
         known = max(0, self._place.events - self._position)
         self._position += len(events)
-        shown = [event for event in events[known:] if not _is_empty(event)]
+        shown = [event for event in events[known:] if not is_empty(event)]
         # A frame's id counts the events that are not shown too.
         rendering.position = self._place_after(self._position) - len(shown)
         return self._rendering.render_events(shown) if shown else b""
@@ -61,7 +61,7 @@ class NumberedRendering:
 
     def _render(self, event: Event) -> bytes:
         before, self._position = self._position, self._position + 1
-        if _is_empty(event) or not (rendered := self._rendering.render_events((event,))):
+        if is_empty(event) or not (rendered := self._rendering.render_events((event,))):
             return b""
         if self._position <= self._place.events:
             return b""
@@ -76,8 +76,6 @@ class NumberedRendering:
         return self._rendering.render_answer(answer)
 
 
-def _is_empty(event: Event) -> bool:
+def is_empty(event: Event) -> bool:
     """Tell whether nothing of a delta is left to show: it brought what its reader did not ask for."""
-    return type(event) is SequenceDelta and not (
-        event.text or event.token_ids or event.logprobs or event.reasoning or event.tool_calls
-    )
+    return type(event) is SequenceDelta and not says_anything(event)

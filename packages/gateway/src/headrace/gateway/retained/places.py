@@ -25,21 +25,41 @@ class Place(Struct, frozen=True):
     events: int = 0
     frames: int = 0
 
+    @property
+    def least_events(self) -> int:
+        """How many events a stream must have that has this place."""
+        return self.events + bool(self.frames)
+
 
 START = Place()
 
 
-def read_place(headers: Headers, request_id: str) -> Place:
-    """Return where the client of a generation wants to go on; the start, if it does not say.
+class NamedPlace(Struct, frozen=True, kw_only=True):
+    """A place with the generation in whose stream it is.
+
+    Attributes:
+        text: as the client sent it.
+        request_id: the generation.
+        place: in its stream.
+    """
+
+    text: str
+    request_id: str
+    place: Place
+
+
+def read_place(headers: Headers) -> NamedPlace | None:
+    """Return where a client wants to go on; None if it does not say.
 
     Raises:
-        RequestRefusedError: it names a place in another stream, or none at all.
+        RequestRefusedError: it says what is no place in any stream.
     """
     text = headers.get(LAST_EVENT_ID_HEADER)
     if not text:
-        return START
+        return None
     found = _PLACE.fullmatch(text)
-    if found is None or found["id"] != request_id:
-        message = f"the header {LAST_EVENT_ID_HEADER} is not the id of a frame of this generation's stream"
+    if found is None:
+        message = f"the header {LAST_EVENT_ID_HEADER} is not the id of a frame of a retained generation's stream"
         raise RequestRefusedError(message, reason="invalid_value", param=LAST_EVENT_ID_HEADER)
-    return Place(int(found["events"]), int(found["frames"] or 0))
+    place = Place(int(found["events"]), int(found["frames"] or 0))
+    return NamedPlace(text=text, request_id=found["id"], place=place)

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Sequence
 
+from msgspec import structs
+
 from headrace.scheduler.base import Generation, GenerationRecord, Submission
 from headrace.schema.caller import RateLimits
 from headrace.schema.events import Event, GenerationQueued, SequenceDelta
@@ -25,6 +27,7 @@ class RetainedReader:
         generation: what is read, if it runs in this process.
         record: what is known of it, if it does not.
         rate_limits: where its caller stands.
+        stored: how many events its store had when it was found, which may be ahead of the log.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class RetainedReader:
         generation: Generation | None = None,
         record: GenerationRecord = UNKNOWN_RECORD,
         rate_limits: RateLimits | None = None,
+        stored: int = 0,
     ) -> None:
         self._log = log
         self._output = output
@@ -43,6 +47,7 @@ class RetainedReader:
         self._generation = generation
         self._record = record
         self._rate_limits = rate_limits
+        self._stored = stored
         self._position = 0
 
     @property
@@ -81,16 +86,32 @@ class RetainedReader:
         output = self._output
         token_ids = event.token_ids if output.token_ids else None
         reasoning = event.reasoning if output.reasoning else ""
-        return SequenceDelta(event.index, event.text, token_ids, event.logprobs, reasoning, event.tool_calls)
+        return structs.replace(
+            event,
+            token_ids=token_ids,
+            reasoning=reasoning,
+            thought_signature=event.thought_signature if output.reasoning and output.signatures else None,
+            text_signature=event.text_signature if output.signatures else None,
+        )
 
     @property
     def count(self) -> int:
         """How many events of the stream there are by now."""
         return self._log.shown
 
+    @property
+    def told(self) -> int:
+        """How many events anybody can have been told by now."""
+        return max(self._log.shown, self._stored)
+
     def so_far(self) -> Sequence[Event]:
         """Return what there is by now, from the start."""
         return [self._show(event) for event in self._log.events[: self._log.shown]]
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the generation has ended, which is more than that nothing more is told here."""
+        return self._log.has_ended
 
     def has_nothing_after(self, count: int) -> bool:
         """Tell whether the generation has ended, and no event comes after the first `count`."""
@@ -106,13 +127,13 @@ class RetainedReader:
 class OpenedSource:
     """Hands out one reader, where a call asks for its generation.
 
-    Args:
+    Attributes:
         reader: of the call.
     """
 
     def __init__(self, reader: RetainedReader) -> None:
-        self._reader = reader
+        self.reader = reader
 
     async def submit(self, submission: Submission) -> RetainedReader:  # noqa: ARG002 - it was submitted before
         """Return the reader."""
-        return self._reader
+        return self.reader

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Sequence
 
 import msgspec
+from msgspec import structs
 
 from headrace.schema.events import Event, SequenceDelta
-from headrace.schema.messages import ImagePart
+from headrace.schema.messages import ImagePart, ToolResultPart
 from headrace.schema.request import ChatCompletionRequest
 
 BYTES_OF_TOKEN = 4
@@ -23,8 +24,11 @@ def estimate_input(request: ChatCompletionRequest) -> int:
         for part in message.content:
             if isinstance(part, ImagePart):
                 images += 1
-            else:
+            elif isinstance(part, ToolResultPart):
                 size += len(msgspec.json.encode(part))
+            else:
+                # A signature is no text, however long it is.
+                size += len(msgspec.json.encode(structs.replace(part, signature=None, signed_by=None)))
     size += len(msgspec.json.encode(request.tools)) if request.tools else 0
     tokens = 0
     for prompt in request.prompts:

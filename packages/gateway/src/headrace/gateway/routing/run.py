@@ -24,8 +24,11 @@ from headrace.scheduler.base import GenerationRecord, GenerationSource, Submissi
 from headrace.scheduler.mailbox import Mailbox
 from headrace.schema.errors import ErrorCode, HeadraceError, answer_for
 from headrace.schema.events import Event, GenerationFailed, GenerationQueued, StreamChunk
+from headrace.schema.request import ChatCompletionRequest
 
 _LEAST_SECONDS = 0.001
+# Our own workers and scheduler keep the deadline themselves, and say why it passed and what that has cost.
+OWN_GRACE_SECONDS = 1.0
 
 
 class RunParts(Struct, frozen=True, kw_only=True):
@@ -90,6 +93,7 @@ class Run:
         self._try: TargetTry | None = None
         self._retry_after_seconds: float | None = None
         self._task: asyncio.Task[None] | None = None
+        self._limit: asyncio.Timeout | None = None
 
     @property
     def record(self) -> GenerationRecord:
@@ -120,7 +124,7 @@ class Run:
     async def run(self) -> None:
         """Ask targets until one answers or all have failed; the mailbox always ends."""
         try:
-            async with asyncio.timeout_at(self._deadline):
+            async with asyncio.timeout_at(self._deadline) as self._limit:
                 await self._go()
         except TimeoutError:
             self._fail(ErrorCode.DEADLINE_EXCEEDED, "the request did not end before its deadline")
@@ -197,6 +201,7 @@ class Run:
         )
         tried = self._begin_try(target)
         tried.task_id = submission.request_id if suffix else ""
+        self._keep_to(self._deadline + OWN_GRACE_SECONDS)
         outcome: str | None = ErrorCode.CANCELLED
         failure: TargetFailure | None = None
         try:
@@ -211,7 +216,12 @@ class Run:
             outcome = None if failure is None else failure.code
         finally:
             self._report(tried, outcome)
+        self._keep_to(self._deadline)
         return failure
+
+    def _keep_to(self, deadline: float) -> None:
+        if self._limit is not None and not self._limit.expired():
+            self._limit.reschedule(deadline)
 
     async def _ask_provider(self, target: Target, patience: Patience) -> TargetFailure | None:
         blocked = self._blocked_seconds(target)
@@ -229,7 +239,7 @@ class Run:
         tried = self._begin_try(target)
         call = ProviderCall(
             request_id=self._submission.request_id,
-            request=structs.replace(self._submission.request, model=target.model),
+            request=self._to_request(target),
             timeout_seconds=self._left_seconds(),
         )
         outcome: str | None = ErrorCode.CANCELLED
@@ -249,6 +259,12 @@ class Run:
                 health.fail(self._now(), sign, is_probe=is_probe)
             self._report(tried, outcome)
         return failure
+
+    def _to_request(self, target: Target) -> ChatCompletionRequest:
+        """Return what a provider is asked; signatures are kept for whoever comes back for a retained generation."""
+        request = self._submission.request
+        output = structs.replace(request.output, signatures=request.output.signatures or self._submission.retained)
+        return structs.replace(request, model=target.model, output=output)
 
     def _failure_of_cancel(self, target: Target) -> TargetFailure:
         """Return what the end of a try says of its target: nothing, since clients choose when they leave."""

@@ -8,6 +8,7 @@ from msgspec import Struct, structs
 from headrace.gateway.routing.choose import Step, plan_steps
 from headrace.gateway.routing.generation import RoutedGeneration
 from headrace.gateway.routing.leases import ProviderLease
+from headrace.gateway.routing.renamed import RenamedGeneration
 from headrace.gateway.routing.run import Run, RunParts
 from headrace.gateway.routing.table import Route
 from headrace.scheduler.base import OWN_ROUTE, Adoption, Generation, Submission
@@ -45,6 +46,8 @@ class RoutedSource:
         self._routing = routing
         self._settings = settings
         self._runs: dict[str, Run] = {}
+        # Of what was adopted under another id.
+        self._task_ids: dict[str, str] = {}
         self._tasks = TaskOwner()
         self._is_closing = False
 
@@ -92,22 +95,30 @@ class RoutedSource:
         """Go on with what our own workers run; see `GenerationSource`.
 
         Raises:
-            HeadraceError: as there; also `provider_unavailable` where it was not settled yet who answers, and
-                `worker_lost` where our workers know it by an id that only the gateway that is gone waited for.
+            HeadraceError: as there; also `provider_unavailable` where it was not settled yet who answers.
         """
         submission, record = adoption.submission, adoption.record
         if record.route != OWN_ROUTE or not record.target:
             message = "the gateway that had this answered by a provider was lost; send the request again"
             raise HeadraceError(ErrorCode.PROVIDER_UNAVAILABLE, message)
-        if record.task_id:
-            message = "the gateway that had this tried once more was lost; send the request again"
-            raise HeadraceError(ErrorCode.WORKER_LOST, message)
         route = self._routing.routes.get(submission.request.model)
         if route is None or route.own_target is None:
             # Tries at others are counted too, of which our workers know nothing: a later attempt shows itself.
             record = structs.replace(record, attempts=1)
-        submission = structs.replace(submission, request=structs.replace(submission.request, model=record.target))
-        return await self._parts.own.adopt(structs.replace(adoption, submission=submission, record=record))
+        request_id, task_id = submission.request_id, record.task_id or submission.request_id
+        request = structs.replace(submission.request, model=record.target)
+        submission = structs.replace(submission, request_id=task_id, request=request)
+        own = await self._parts.own.adopt(structs.replace(adoption, submission=submission, record=record))
+        if task_id == request_id:
+            return own
+        self._task_ids[request_id] = task_id
+        return RenamedGeneration(own, request_id=request_id, on_end=lambda: self._task_ids.pop(request_id, None))
+
+    def task_id_of(self, request_id: str) -> str:
+        """Return the id by which our workers know what they run of a request now."""
+        run = self._runs.get(request_id)
+        known = self._task_ids.get(request_id) if run is None else run.record.task_id
+        return known or request_id
 
     def _check_room(self, request_id: str) -> None:
         if self._is_closing:
@@ -141,7 +152,7 @@ class RoutedSource:
         """Cancel a generation wherever it is; see `GenerationSource`."""
         run = self._runs.get(request_id)
         if run is None or run.mailbox.has_ended:
-            return self._parts.own.cancel(request_id)
+            return self._parts.own.cancel(self._task_ids.get(request_id, request_id))
         run.end(ErrorCode.CANCELLED, "the request was cancelled")
         return True
 

@@ -56,8 +56,11 @@ class Telling:
             return said
         if not self.has_started:
             return _NOTHING
+        if not self._input_tokens:
+            # Once: a prompt may be long, and this is asked for again and again.
+            self._input_tokens = estimate_input(self._request)
         return Usage(
-            self._input_tokens or estimate_input(self._request),
+            self._input_tokens,
             self._output.output_tokens,
             reasoning_tokens=self._output.reasoning_tokens,
         )

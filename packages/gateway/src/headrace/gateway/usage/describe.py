@@ -14,7 +14,7 @@ _PARAMETERS = (
     ("start", f"First instant: {_TIME} Without it, the beginning of this month."),
     ("end", f"First instant that is too late: {_TIME} Without it, now."),
     ("group_by", f"A result for each of what differs in these, with commas between them: {', '.join(DIMENSIONS)}."),
-    ("key", "Of this key only."),
+    ("key", "Of this key only, by its id, its prefix, or its name where no other one has it."),
     ("model", "Of this served name only."),
     ("page", "`next_page` of the page before."),
 )
@@ -24,7 +24,7 @@ def describe_paths(components: Components, *, has_admin: bool) -> Schema:
     """Return the paths of the ledger."""
     paths = {"/v1/usage": {"get": _describe(components, "showUsage", OpenAIErrorBody, ())}}
     if has_admin:
-        tenant = ("tenant", "Of this tenant only.")
+        tenant = ("tenant", "Of this tenant only, by its id or its name.")
         paths["/admin/v1/usage"] = {"get": _describe(components, "showAllUsage", ErrorBody, (tenant,))}
     return paths
 

@@ -20,13 +20,16 @@ _NAMES: dict[str, Dimension] = {**{name: name for name in DIMENSIONS}, "api_key_
 _CSV = "text/csv"
 
 
-def read_usage_query(query: Mapping[str, str], *, now: float, tenant_id: str | None) -> UsageQuery:
+def read_usage_query(
+    query: Mapping[str, str], *, now: float, tenant_id: str | None, served: frozenset[str]
+) -> UsageQuery:
     """Return what a query asks for; without times, that is this month until now.
 
     Args:
         query: its parameters.
         now: Unix seconds.
         tenant_id: the only tenant that may be asked about; None for any.
+        served: the served names that whoever asks may know.
 
     Raises:
         RequestRefusedError: a parameter can't be read.
@@ -37,9 +40,11 @@ def read_usage_query(query: Mapping[str, str], *, now: float, tenant_id: str | N
         start=round(bounds_of(month_of(now))[0]) if start is None else start,
         end=int(now) + 1 if end is None else end,
         group_by=_read_dimensions(query.get("group_by", "")),
-        tenant_id=query.get("tenant") if tenant_id is None else tenant_id,
-        key_id=query.get("key"),
+        tenant_id=tenant_id,
+        tenant=query.get("tenant"),
+        key=query.get("key"),
         model=query.get("model"),
+        served=served,
         limit=_read_limit(query.get("limit")),
         after=query.get("page"),
     )

@@ -10,6 +10,8 @@ from headrace.accounts.ledger.report import DIMENSIONS, Dimension, UsagePage, Us
 from headrace.accounts.quota.periods import DAY_SECONDS
 from headrace.gateway.usage.wire import UsageBody, UsageBucket, UsageResult
 
+# After the sums, so that the columns of before stay where they were.
+_NAMES: dict[Dimension, tuple[str, ...]] = {"tenant": ("tenant_name",), "key": ("key_name", "key_prefix")}
 _SUMS = ("requests", "input_tokens", "output_tokens", "cached_tokens", "reasoning_tokens", "cost_micros")
 
 
@@ -41,17 +43,21 @@ def _to_result(each: UsageSum) -> UsageResult:
         input_cached_tokens=each.cached_tokens,
         output_reasoning_tokens=each.reasoning_tokens,
         cost_micros=each.cost_micros,
+        project_name=each.tenant_name,
+        api_key_name=each.key_name,
+        api_key_prefix=each.key_prefix,
     )
 
 
 def to_csv(query: UsageQuery, page: UsagePage) -> str:
-    """Return a page as comma-separated lines, with the names of the columns first."""
+    """Return a page as comma-separated lines, with the names of the columns first; unknown names are empty."""
     dimensions: list[Dimension] = [name for name in DIMENSIONS if name in query.group_by]
+    fields = (*_SUMS, *(field for name in dimensions for field in _NAMES.get(name, ())))
     text = io.StringIO()
     writer = csv.writer(text)
-    writer.writerow([*dimensions, *_SUMS])
+    writer.writerow([*dimensions, *fields])
     for each in page.sums:
-        writer.writerow([*(_show(name, each) for name in dimensions), *(getattr(each, name) for name in _SUMS)])
+        writer.writerow([*(_show(name, each) for name in dimensions), *(getattr(each, field) for field in fields)])
     return text.getvalue()
 
 

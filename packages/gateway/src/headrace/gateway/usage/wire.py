@@ -21,6 +21,9 @@ class UsageResult(Struct, frozen=True, kw_only=True):
         input_cached_tokens: of prompts, from the cache.
         output_reasoning_tokens: of answers, that were reasoning.
         cost_micros: in millionths of the currency.
+        project_name: what the tenant is called; null unless grouped by `tenant`, and of one that is gone.
+        api_key_name: what the key is called; null unless grouped by `key`, and of one that is gone.
+        api_key_prefix: how the key's newest secret begins, after `hr_`.
     """
 
     object: Literal["headrace.usage.result"] = "headrace.usage.result"
@@ -35,6 +38,9 @@ class UsageResult(Struct, frozen=True, kw_only=True):
     input_cached_tokens: int = 0
     output_reasoning_tokens: int = 0
     cost_micros: int = 0
+    project_name: str | None = None
+    api_key_name: str | None = None
+    api_key_prefix: str | None = None
 
 
 class UsageBucket(Struct, frozen=True, kw_only=True):

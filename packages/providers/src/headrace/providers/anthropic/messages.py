@@ -1,10 +1,10 @@
 """Our messages in Anthropic's words: what the system says stands beside them, and results are the user's."""
 
 import re
-from typing import Any, Literal, assert_never, cast
+from typing import Any, Literal, assert_never
 
-import msgspec
-
+from headrace.providers.anthropic.signatures import signature_of
+from headrace.providers.arguments import write_arguments
 from headrace.providers.failing import Complaints
 from headrace.providers.images import read_data_url
 from headrace.schema.messages import (
@@ -17,8 +17,7 @@ from headrace.schema.messages import (
     ToolResultPart,
 )
 
-# What our own dialect signs thoughts with, where the model that thought them has no signature.
-_OUR_SIGNATURE = "gen_"
+_THEIR_CALL, _OUR_CALL = "toolu_", "call_"
 _NOT_IN_IDS = re.compile(r"[^a-zA-Z0-9_-]")
 
 Turn = Literal["user", "assistant"]
@@ -64,7 +63,7 @@ def _write_part(part: Part, path: str, complaints: Complaints) -> dict[str, Any]
         case ReasoningPart():
             return _write_thought(part)
         case ToolCallPart():
-            input_ = _read_arguments(part.arguments, path, complaints)
+            input_ = write_arguments(part.arguments, path, complaints)
             return {"type": "tool_use", "id": to_tool_use_id(part.id), "name": part.name, "input": input_}
         case ToolResultPart():
             return _write_result(part, path, complaints)
@@ -74,14 +73,12 @@ def _write_part(part: Part, path: str, complaints: Complaints) -> dict[str, Any]
 
 def _write_thought(part: ReasoningPart) -> dict[str, Any] | None:
     """Return a thought that Anthropic signed; it takes no other."""
-    if not is_signed(part):
+    signature = signature_of(part)
+    if signature is None:
         return None
-    return {"type": "thinking", "thinking": part.text, "signature": part.signature}
-
-
-def is_signed(part: ReasoningPart) -> bool:
-    """Tell whether a thought may be Anthropic's own."""
-    return bool(part.signature) and not (part.signature or "").startswith(_OUR_SIGNATURE)
+    if part.is_redacted:
+        return {"type": "redacted_thinking", "data": signature}
+    return {"type": "thinking", "thinking": part.text, "signature": signature}
 
 
 def _write_result(part: ToolResultPart, path: str, complaints: Complaints) -> dict[str, Any]:
@@ -108,16 +105,10 @@ def _write_image(part: ImagePart, path: str, complaints: Complaints) -> dict[str
     return {"type": "image", "source": source}
 
 
-def _read_arguments(arguments: str, path: str, complaints: Complaints) -> dict[str, Any]:
-    try:
-        value: Any = msgspec.json.decode(arguments) if arguments.strip() else {}
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise complaints.invalid(f"{path}: the arguments of the call are not JSON", path) from error
-    if not isinstance(value, dict):
-        raise complaints.invalid(f"{path}: the arguments of the call are not an object", path)
-    return cast("dict[str, Any]", value)
-
-
 def to_tool_use_id(call_id: str) -> str:
-    """Return an id of a call in the characters that Anthropic allows: that of another vendor may have others."""
-    return _NOT_IN_IDS.sub("_", call_id)
+    """Return an id of a call in the characters that Anthropic allows: that of another vendor may have others.
+
+    Our own dialect of this API has read Anthropic's ids as ours: here they are Anthropic's again.
+    """
+    theirs = _THEIR_CALL + call_id.removeprefix(_OUR_CALL) if call_id.startswith(_OUR_CALL) else call_id
+    return _NOT_IN_IDS.sub("_", theirs)

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from headrace.providers.anthropic.messages import is_signed, write_messages, write_system
+from headrace.providers.anthropic.messages import write_messages, write_system
+from headrace.providers.anthropic.signatures import signature_of
 from headrace.providers.extensions import VllmExtension
 from headrace.providers.failing import Complaints
 from headrace.providers.refusing import refuse
@@ -137,7 +138,7 @@ def _has_unsigned_call(request: ChatCompletionRequest) -> bool:
         if message.role == "user":
             return False
         if message.role == "assistant" and any(isinstance(part, ToolCallPart) for part in message.parts):
-            return not any(isinstance(part, ReasoningPart) and is_signed(part) for part in message.parts)
+            return not any(isinstance(part, ReasoningPart) and signature_of(part) for part in message.parts)
     return False
 
 

@@ -9,11 +9,14 @@
 import msgspec
 
 from headrace.providers.anthropic.errors import read_error
+from headrace.providers.anthropic.signatures import SIGNED_BY
 from headrace.providers.anthropic.wire import BlockBody, DeltaBody, ErrorDetail, StreamEvent, UsageBody
+from headrace.providers.arguments import read_arguments
 from headrace.providers.counts import to_count
 from headrace.providers.failing import Complaints
-from headrace.providers.telling import GenerationTelling, SequenceTelling, read_arguments
-from headrace.schema.events import Event, FinishReason, Stage, Usage
+from headrace.providers.reading import StreamReader
+from headrace.providers.telling import GenerationTelling, SequenceTelling
+from headrace.schema.events import Event, FinishReason, Signature, Usage
 
 REASONS: dict[str, FinishReason] = {
     "end_turn": "stop",
@@ -28,7 +31,7 @@ _NO_INPUT = ("", "{}")
 _events = msgspec.json.Decoder(StreamEvent)
 
 
-class MessageReader:
+class MessageReader(StreamReader):
     """Reads the stream of a message; see `AnswerReader`.
 
     Args:
@@ -37,39 +40,17 @@ class MessageReader:
     """
 
     def __init__(self, telling: GenerationTelling, complaints: Complaints) -> None:
-        self._telling = telling
-        self._complaints = complaints
+        super().__init__(telling, complaints)
         self._counts = UsageBody()
         # The call whose block is open, and whether anything of its input has come.
         self._call: int | None = None
         self._has_input = False
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the terminal event is told."""
-        return self._telling.is_done
-
-    @property
-    def input_tokens(self) -> int:
-        """Tokens of the prompt, which the first event says."""
-        return to_usage(self._counts).input_tokens
-
-    @property
-    def stage(self) -> Stage:
-        """How far the generation has come."""
-        return self._telling.stage
-
-    @property
-    def usage(self) -> Usage | None:
-        """What was used up to here."""
-        return self._telling.usage
+        # What the thought whose block is open is signed with, as far as that is known.
+        self._signature = ""
 
     def take(self, data: bytes, events: list[Event]) -> None:
         """Take the next event."""
-        try:
-            event = _events.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._complaints.garbled("an event that is none") from error
+        event = self._decode(_events, data, "an event")
         match event.type:
             case "content_block_delta":
                 if event.delta is not None:
@@ -79,6 +60,7 @@ class MessageReader:
                     self._take_block(event.index, event.content_block, events)
             case "content_block_stop":
                 self._close_call(events)
+                self._close_thought(events)
             case "message_start" | "message_delta":
                 self._take_message(event, events)
             case "message_stop":
@@ -116,8 +98,12 @@ class MessageReader:
                 sequence.call(events, index, call_id=block.id, name=block.name, arguments=arguments)
             case "text" if block.text:
                 sequence.say(events, block.text)
-            case "thinking" if block.thinking:
-                sequence.think(events, block.thinking)
+            case "thinking":
+                self._signature = block.signature
+                if block.thinking:
+                    sequence.think(events, block.thinking)
+            case "redacted_thinking":
+                sequence.sign_thought(events, Signature(block.data, SIGNED_BY, is_redacted=True))
             case _:
                 pass
 
@@ -128,11 +114,19 @@ class MessageReader:
                 sequence.say(events, delta.text)
             case "thinking_delta" if delta.thinking:
                 sequence.think(events, delta.thinking)
+            case "signature_delta":
+                self._signature = delta.signature
             case "input_json_delta" if delta.partial_json and index == self._call:
                 self._has_input = True
                 sequence.call(events, index, arguments=delta.partial_json)
             case _:
                 pass
+
+    def _close_thought(self, events: list[Event]) -> None:
+        """End a thought that is signed; another vendor that speaks this API may not sign its own."""
+        if self._signature:
+            self._sequence(events).sign_thought(events, Signature(self._signature, SIGNED_BY))
+        self._signature = ""
 
     def _close_call(self, events: list[Event]) -> None:
         """End a call: one without input has an empty object all the same."""

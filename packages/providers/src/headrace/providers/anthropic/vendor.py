@@ -69,7 +69,7 @@ class AnthropicVendor:
         telling = GenerationTelling(
             count=1,
             request_id=call.request_id,
-            says_reasoning=call.request.output.reasoning,
+            output=call.request.output,
             complaints=self._complaints,
         )
         return MessageReader(telling, self._complaints)

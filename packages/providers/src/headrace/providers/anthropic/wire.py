@@ -37,6 +37,8 @@ class BlockBody(Struct, gc=False):
     name: str | None = None
     text: str = ""
     thinking: str = ""
+    signature: str = ""
+    data: str = ""
     input: Raw = Raw(b"")
 
 

@@ -4,10 +4,9 @@ import mimetypes
 from collections.abc import Mapping
 from typing import Any, Literal, assert_never
 
-import msgspec
-
+from headrace.providers.arguments import write_arguments
 from headrace.providers.failing import Complaints
-from headrace.providers.gemini.signatures import UNSIGNED, read_signed_id
+from headrace.providers.gemini.signatures import UNSIGNED, signature_of
 from headrace.providers.images import read_data_url
 from headrace.schema.messages import (
     ImagePart,
@@ -64,12 +63,14 @@ def write_contents(messages: tuple[Message, ...], complaints: Complaints) -> lis
 def _write_part(part: Part, path: str, names: Mapping[str, str], complaints: Complaints) -> dict[str, Any] | None:
     match part:
         case TextPart():
-            return {"text": part.text} if part.text else None
+            signature = signature_of(part)
+            return _sign({"text": part.text}, signature) if part.text or signature else None
         case ImagePart():
             return _write_image(part, path, complaints)
         case ReasoningPart():
-            # Thoughts are told, and never taken back.
-            return None
+            # Gemini takes back what it signed, and no other thought.
+            signature = signature_of(part)
+            return _sign({"text": part.text, "thought": True}, signature) if signature else None
         case ToolCallPart():
             return _write_call(part, path, complaints)
         case ToolResultPart():
@@ -79,15 +80,12 @@ def _write_part(part: Part, path: str, names: Mapping[str, str], complaints: Com
 
 
 def _write_call(part: ToolCallPart, path: str, complaints: Complaints) -> dict[str, Any]:
-    try:
-        arguments: Any = msgspec.json.decode(part.arguments) if part.arguments.strip() else {}
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise complaints.invalid(f"{path}: the arguments of the call are not JSON", path) from error
-    if not isinstance(arguments, dict):
-        raise complaints.invalid(f"{path}: the arguments of the call are not an object", path)
-    signed = read_signed_id(part.id)
-    call: dict[str, Any] = {"functionCall": {"id": signed.id, "name": part.name, "args": arguments}}
-    return call if signed.signature is None else call | {"thoughtSignature": signed.signature}
+    arguments = write_arguments(part.arguments, path, complaints)
+    return _sign({"functionCall": {"id": part.id, "name": part.name, "args": arguments}}, signature_of(part))
+
+
+def _sign(part: dict[str, Any], signature: str | None) -> dict[str, Any]:
+    return part if signature is None else part | {"thoughtSignature": signature}
 
 
 def _write_result(part: ToolResultPart, path: str, names: Mapping[str, str], complaints: Complaints) -> dict[str, Any]:
@@ -97,7 +95,7 @@ def _write_result(part: ToolResultPart, path: str, names: Mapping[str, str], com
     if not isinstance(part.content, str) and any(isinstance(item, ImagePart) for item in part.content):
         raise complaints.unsupported("images in the result of a tool", path)
     key = "error" if part.is_error else "output"
-    response = {"id": read_signed_id(part.tool_call_id).id, "name": name, "response": {key: part.to_text()}}
+    response = {"id": part.tool_call_id, "name": name, "response": {key: part.to_text()}}
     return {"functionResponse": response}
 
 

@@ -5,10 +5,11 @@ Nothing else says that a stream is whole, so one in which a candidate has no suc
 
 import msgspec
 
+from headrace.providers.arguments import read_arguments
 from headrace.providers.counts import to_count
 from headrace.providers.failing import Complaints
 from headrace.providers.gemini.errors import read_error_value
-from headrace.providers.gemini.signatures import to_signed_id
+from headrace.providers.gemini.signatures import SIGNED_BY
 from headrace.providers.gemini.wire import (
     Candidate,
     FunctionCall,
@@ -18,9 +19,10 @@ from headrace.providers.gemini.wire import (
     Part,
     UsageBody,
 )
-from headrace.providers.telling import GenerationTelling, SequenceTelling, read_arguments
+from headrace.providers.reading import StreamReader
+from headrace.providers.telling import GenerationTelling, SequenceTelling
 from headrace.schema.errors import ErrorCode
-from headrace.schema.events import Event, FinishReason, Stage, TokenLogprob, Usage
+from headrace.schema.events import Event, FinishReason, Signature, TokenLogprob, Usage
 
 REASONS: dict[str, FinishReason] = {
     "STOP": "stop",
@@ -42,48 +44,22 @@ REASONS: dict[str, FinishReason] = {
 _chunks = msgspec.json.Decoder(GenerateChunk)
 
 
-class ContentReader:
+class ContentReader(StreamReader):
     """Reads the stream of a generation; see `AnswerReader`.
 
     Args:
         telling: tells what it says.
         count: how many answers were asked for.
-        request_id: what ids of calls are made of.
         complaints: say what goes wrong.
     """
 
-    def __init__(self, telling: GenerationTelling, *, count: int, request_id: str, complaints: Complaints) -> None:
-        self._telling = telling
+    def __init__(self, telling: GenerationTelling, *, count: int, complaints: Complaints) -> None:
+        super().__init__(telling, complaints)
         self._count = count
-        self._request_id = request_id
-        self._complaints = complaints
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the terminal event is told."""
-        return self._telling.is_done
-
-    @property
-    def input_tokens(self) -> int:
-        """Tokens of the prompt, which the first piece says."""
-        return 0 if self._telling.usage is None else self._telling.usage.input_tokens
-
-    @property
-    def stage(self) -> Stage:
-        """How far the generation has come."""
-        return self._telling.stage
-
-    @property
-    def usage(self) -> Usage | None:
-        """What was used up to here."""
-        return self._telling.usage
 
     def take(self, data: bytes, events: list[Event]) -> None:
         """Take the next piece."""
-        try:
-            chunk = _chunks.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._complaints.garbled("a chunk that is none") from error
+        chunk = self._decode(_chunks, data, "a chunk")
         if chunk.error is not None:
             raise self._complaints.of_event(read_error_value(chunk.error))
         if chunk.usage_metadata is not None:
@@ -116,21 +92,27 @@ class ContentReader:
             sequence.finish(events, reason)
 
     def _take_part(self, sequence: SequenceTelling, part: Part, events: list[Event]) -> None:
+        signature = Signature(part.thought_signature, SIGNED_BY) if part.thought_signature else None
         if part.text:
             if part.thought:
                 sequence.think(events, part.text)
             else:
                 sequence.say(events, part.text)
         if part.function_call is not None:
-            self._take_call(sequence, part.function_call, part.thought_signature, events)
+            self._take_call(sequence, part.function_call, signature, events)
+        elif signature is None:
+            pass
+        elif part.thought:
+            sequence.sign_thought(events, signature)
+        else:
+            # It may come with the last of the text, or after it in a part of its own.
+            sequence.sign_text(events, signature)
 
     def _take_call(
-        self, sequence: SequenceTelling, call: FunctionCall, signature: str | None, events: list[Event]
+        self, sequence: SequenceTelling, call: FunctionCall, signature: Signature | None, events: list[Event]
     ) -> None:
-        number = sequence.calls
-        id_ = call.id or f"call_{self._request_id}_{sequence.index}_{number}"
         arguments = read_arguments(call.args, self._complaints) or "{}"
-        sequence.call(events, number, call_id=to_signed_id(id_, signature), name=call.name, arguments=arguments)
+        sequence.call(events, sequence.calls, call_id=call.id, name=call.name, arguments=arguments, signature=signature)
 
 
 def to_usage(usage: UsageBody) -> Usage:

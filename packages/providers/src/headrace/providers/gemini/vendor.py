@@ -78,10 +78,10 @@ class GeminiVendor:
         telling = GenerationTelling(
             count=count,
             request_id=call.request_id,
-            says_reasoning=call.request.output.reasoning,
+            output=call.request.output,
             complaints=self._complaints,
         )
-        return ContentReader(telling, count=count, request_id=call.request_id, complaints=self._complaints)
+        return ContentReader(telling, count=count, complaints=self._complaints)
 
 
 def _to_exchange(path: str, body: dict[str, Any], reader: AnswerReader) -> Exchange:

@@ -4,6 +4,7 @@ import hashlib
 from typing import Any, assert_never
 
 from headrace.providers.failing import Complaints
+from headrace.providers.gemini.signatures import UNSIGNED, signature_of
 from headrace.schema.messages import ImagePart, Message, ReasoningPart, TextPart, ToolCallPart, ToolResultPart
 
 MAX_ID_CHARACTERS = 40
@@ -14,11 +15,13 @@ class MessageWriter:
 
     Args:
         sends_reasoning: whether the server takes back what the assistant thought; OpenAI itself does not.
+        sends_signatures: whether it is Gemini's, which wants the signatures of its calls back.
         complaints: say what goes wrong.
     """
 
-    def __init__(self, *, sends_reasoning: bool, complaints: Complaints) -> None:
+    def __init__(self, *, sends_reasoning: bool, sends_signatures: bool, complaints: Complaints) -> None:
         self._sends_reasoning = sends_reasoning
+        self._sends_signatures = sends_signatures
         self._complaints = complaints
 
     def write(self, messages: tuple[Message, ...]) -> list[dict[str, Any]]:
@@ -52,13 +55,17 @@ class MessageWriter:
         text = message.to_text()
         body: dict[str, Any] = {"role": "assistant", "content": text if text or not calls else None}
         if calls:
-            body["tool_calls"] = [
-                {"id": to_short_id(c.id), "type": "function", "function": {"name": c.name, "arguments": c.arguments}}
-                for c in calls
-            ]
+            body["tool_calls"] = [self._write_call(call, is_first=i == 0) for i, call in enumerate(calls)]
         thought = "".join([part.text for part in message.parts if isinstance(part, ReasoningPart)])
         if thought and self._sends_reasoning:
             body["reasoning_content"] = thought
+        return body
+
+    def _write_call(self, call: ToolCallPart, *, is_first: bool) -> dict[str, Any]:
+        function = {"name": call.name, "arguments": call.arguments}
+        body: dict[str, Any] = {"id": to_short_id(call.id), "type": "function", "function": function}
+        if self._sends_signatures and (signature := signature_of(call) or (UNSIGNED if is_first else None)):
+            body["extra_content"] = {"google": {"thought_signature": signature}}
         return body
 
     def _write_result(self, result: ToolResultPart, path: str) -> dict[str, Any]:

@@ -42,15 +42,24 @@ class BodyWriter:
         vllm_fields: whether the server takes vLLM's further fields.
         max_tokens_field: its name for the limit of an answer.
         sends_reasoning: whether it takes back what the assistant thought.
+        sends_signatures: whether it is Gemini's, which wants the signatures of its calls back.
         complaints: say what goes wrong.
     """
 
     def __init__(
-        self, *, vllm_fields: bool, max_tokens_field: str, sends_reasoning: bool, complaints: Complaints
+        self,
+        *,
+        vllm_fields: bool,
+        max_tokens_field: str,
+        sends_reasoning: bool,
+        sends_signatures: bool,
+        complaints: Complaints,
     ) -> None:
         self._vllm = vllm_fields
         self._max_tokens_field = max_tokens_field
-        self._messages = MessageWriter(sends_reasoning=sends_reasoning, complaints=complaints)
+        self._messages = MessageWriter(
+            sends_reasoning=sends_reasoning, sends_signatures=sends_signatures, complaints=complaints
+        )
         self._complaints = complaints
 
     def write_chat(self, request: ChatCompletionRequest) -> dict[str, Any]:

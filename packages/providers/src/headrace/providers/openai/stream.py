@@ -9,12 +9,22 @@ import msgspec
 
 from headrace.providers.counts import to_count
 from headrace.providers.failing import Complaints
+from headrace.providers.gemini.signatures import SIGNED_BY as GEMINI
 from headrace.providers.openai.errors import read_error_value
 from headrace.providers.openai.logprobs import to_chat_logprobs, to_completion_logprobs
-from headrace.providers.openai.wire import ChatChoice, ChatChunk, CompletionChunk, ContentPiece, Delta, UsageBody
+from headrace.providers.openai.wire import (
+    ChatChoice,
+    ChatChunk,
+    CompletionChunk,
+    ContentPiece,
+    Delta,
+    ExtraContent,
+    UsageBody,
+)
+from headrace.providers.reading import StreamReader
 from headrace.providers.telling import GenerationTelling, SequenceTelling
 from headrace.schema.errors import ErrorCode
-from headrace.schema.events import Event, FinishReason, Stage, Usage
+from headrace.schema.events import Event, FinishReason, Signature, Usage
 
 _DONE = b"[DONE]"
 _chats = msgspec.json.Decoder(ChatChunk)
@@ -32,32 +42,13 @@ REASONS: dict[str, FinishReason] = {
 _FAILED_REASONS = frozenset({"abort", "error", "insufficient_system_resource", "network_error"})
 
 
-class _StreamReader:
+class _OpenAIReader(StreamReader):
     """What the two kinds of streams have in common."""
-
-    def __init__(self, telling: GenerationTelling, complaints: Complaints) -> None:
-        self._telling = telling
-        self._complaints = complaints
-
-    @property
-    def is_done(self) -> bool:
-        """Whether the terminal event is told."""
-        return self._telling.is_done
 
     @property
     def input_tokens(self) -> int:
-        """Tokens of the prompt: this API says them at the end."""
+        """Tokens of the prompt: this API says them at the end, however much of it came at once."""
         return 0
-
-    @property
-    def stage(self) -> Stage:
-        """How far the generation has come."""
-        return self._telling.stage
-
-    @property
-    def usage(self) -> Usage | None:
-        """What was used, once it is known."""
-        return self._telling.usage
 
     def end(self) -> list[Event]:
         """Take the end of the body, which comes too early: `[DONE]` would have ended the reading."""
@@ -84,7 +75,7 @@ class _StreamReader:
         sequence.finish(events, REASONS.get(reason, "stop"), stop)
 
 
-class ChatReader(_StreamReader):
+class ChatReader(_OpenAIReader):
     """Reads the stream of a chat completion."""
 
     def __init__(self, telling: GenerationTelling, complaints: Complaints) -> None:
@@ -96,10 +87,7 @@ class ChatReader(_StreamReader):
         if data == _DONE:
             self._finish(events)
             return
-        try:
-            chunk = _chats.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._complaints.garbled("a chunk that is none") from error
+        chunk = self._decode(_chats, data, "a chunk")
         if chunk.usage is not None or chunk.error is not None or chunk.object == "error":
             self._take_rest(chunk)
         for choice in chunk.choices or ():
@@ -140,7 +128,13 @@ class ChatReader(_StreamReader):
                     call_id=piece.id,
                     name=None if function is None else function.name,
                     arguments="" if function is None else function.arguments or "",
+                    signature=None if piece.extra_content is None else _to_signature(piece.extra_content),
                 )
+
+
+def _to_signature(extra: ExtraContent) -> Signature | None:
+    found = None if extra.google is None else extra.google.thought_signature
+    return Signature(found, GEMINI) if found else None
 
 
 def _take_parts(sequence: SequenceTelling, parts: list[ContentPiece], events: list[Event]) -> str:
@@ -151,7 +145,7 @@ def _take_parts(sequence: SequenceTelling, parts: list[ContentPiece], events: li
     return "".join([part.text for part in parts if part.type == "text"])
 
 
-class CompletionReader(_StreamReader):
+class CompletionReader(_OpenAIReader):
     """Reads the stream of a completion."""
 
     def take(self, data: bytes, events: list[Event]) -> None:
@@ -159,10 +153,7 @@ class CompletionReader(_StreamReader):
         if data == _DONE:
             self._finish(events)
             return
-        try:
-            chunk = _completions.decode(data)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise self._complaints.garbled("a chunk that is none") from error
+        chunk = self._decode(_completions, data, "a chunk")
         if chunk.usage is not None or chunk.error is not None or chunk.object == "error":
             self._take_rest(chunk)
         for choice in chunk.choices or ():

@@ -20,11 +20,16 @@ from headrace.schema.settings import ProviderSettings
 KEPT_FIELDS = ("model", "messages", "prompt", "input", "stream", "stream_options", "n")
 _KIND = "openai"
 _OWN_HOSTS = (".openai.com", ".azure.com")
+_GEMINI_HOSTS = (".googleapis.com",)
 
 
 def is_openai_itself(url: str) -> bool:
     """Tell whether an address is OpenAI's own, or Azure's, which runs the same: both refuse what they do not know."""
-    return f".{urlsplit(url).hostname or ''}".endswith(_OWN_HOSTS)
+    return _is_at(url, _OWN_HOSTS)
+
+
+def _is_at(url: str, hosts: tuple[str, ...]) -> bool:
+    return f".{urlsplit(url).hostname or ''}".endswith(hosts)
 
 
 class OpenAIVendor:
@@ -49,6 +54,7 @@ class OpenAIVendor:
             # OpenAI's newer models know only the newer name, and other servers often only the older.
             max_tokens_field="max_completion_tokens" if self._is_own else "max_tokens",
             sends_reasoning=not self._is_own and "reasoning_content" not in settings.omit_fields,
+            sends_signatures=_is_at(settings.url, _GEMINI_HOSTS),
             complaints=complaints,
         )
 
@@ -84,7 +90,7 @@ class OpenAIVendor:
         telling = GenerationTelling(
             count=max(1, len(request.prompts)) * request.generation_parameters.n,
             request_id=call.request_id,
-            says_reasoning=request.output.reasoning,
+            output=request.output,
             complaints=self._complaints,
         )
         return (CompletionReader if request.prompts else ChatReader)(telling, self._complaints)

@@ -40,12 +40,25 @@ class FunctionPiece(Struct, gc=False):
     arguments: str | None = None
 
 
+class GoogleExtra(Struct, gc=False):
+    """What Gemini's server of this API adds."""
+
+    thought_signature: str | None = None
+
+
+class ExtraContent(Struct, gc=False):
+    """What vendors add to a call."""
+
+    google: GoogleExtra | None = None
+
+
 class ToolCallPiece(Struct, gc=False):
     """A piece of a call."""
 
     index: int | None = None
     id: str | None = None
     function: FunctionPiece | None = None
+    extra_content: ExtraContent | None = None
 
 
 class ThoughtText(Struct, gc=False):

@@ -37,10 +37,11 @@ class GatewaySettings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             description="Memory for the responses of /v1/responses that are kept to be fetched and continued, with "
-            "their conversations, in bytes; the oldest go first, and 0 keeps none.",
+            "their conversations, in bytes; the oldest go first, and 0 keeps none. With redis.url they are kept there, "
+            "and this bounds each.",
         ),
     ] = 64 * 1024 * 1024
-    response_store_count: Annotated[int, Meta(ge=1, description="Most responses that are kept.")] = 10_000
+    response_store_count: Annotated[int, Meta(ge=1, description="Most responses that are kept in memory.")] = 10_000
     response_store_seconds: Annotated[Seconds, Meta(description="How long a response is kept.")] = 3600.0
     allowed_hosts: Annotated[
         tuple[str, ...],

@@ -4,15 +4,16 @@ Later sources win: defaults, then the file, then `HEADRACE_…` variables, then 
 setting and where it was set, with the line where the file can tell.
 """
 
-import difflib
 import re
 import tomllib
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any, cast, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct
 
+from headrace.schema.settings.allowed import describe, explain, suggest
 from headrace.schema.settings.models import ModelSettings
 from headrace.schema.settings.providers import ProviderSettings, list_problems
 from headrace.schema.settings.root import Settings
@@ -66,6 +67,7 @@ def load_settings(
     environ: Mapping[str, str],
     overrides: Mapping[str, Any],
     read_file: Callable[[str], str],
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
     """Build the settings.
 
@@ -74,6 +76,7 @@ def load_settings(
         environ: the environment; every name that starts with `HEADRACE_` must be a setting.
         overrides: from the command line, by dotted path (`gateway.port`).
         read_file: reads the file that a `HEADRACE_…_FILE` variable names; it may raise OSError.
+        options: what the overrides are called on the command line, by path: `--port`.
 
     Raises:
         SettingsError: with every mistake that was found.
@@ -83,7 +86,7 @@ def load_settings(
         loader.read_source(source)
     loader.read_environment(environ, read_file)
     for path, value in overrides.items():
-        loader.put(path, value, "command line")
+        loader.put(path, value, options.get(path, "command line"))
     settings = loader.build()
     if loader.problems:
         raise SettingsError(loader.problems)
@@ -118,7 +121,7 @@ class _Loader:
         sections = plain_sections()
         for section, content in document.items():
             if section not in sections and section not in self._named:
-                hint = _suggest(section, [*sections, *self._named])
+                hint = suggest(section, [*sections, *self._named])
                 self.problems.append(f"{source.line_of(section)}: [{section}] is not a section of settings{hint}")
             elif not isinstance(content, dict):
                 self.problems.append(f"{source.line_of(section)}: {section} must be a table: [{section}]")
@@ -168,13 +171,13 @@ class _Loader:
                     self.problems.append(f"{variable}: can't read {value}: {error.strerror}")
                     continue
             if target not in known:
-                self.problems.append(f"{variable}: there is no such setting{_suggest(variable, list(known))}")
+                self.problems.append(f"{variable}: there is no such setting{suggest(variable, list(known))}")
                 continue
             path, kind = known[target]
             try:
-                self.put(path, _from_text(value, kind), variable)
-            except (msgspec.ValidationError, msgspec.DecodeError) as error:
-                self.problems.append(f"{variable}: {path}: {_reason(error)}")
+                self.put(path, _from_text(path, value, kind), variable)
+            except ValueError as error:
+                self.problems.append(f"{variable}: {error}")
 
     def _known_variables(self) -> dict[str, tuple[str, Any]]:
         known: dict[str, tuple[str, Any]] = {}
@@ -253,12 +256,14 @@ class _Loader:
             path = f"{section}.{key}"
             origin = self._origins.get(path, "default")
             if key not in fields:
-                self.problems.append(f"{origin}: {path} is not a setting{_suggest(key, list(fields))}")
+                self.problems.append(f"{origin}: {path} is not a setting{suggest(key, list(fields))}")
                 continue
-            try:
-                values[key] = value if isinstance(value, Secret) else msgspec.convert(value, fields[key])
-            except msgspec.ValidationError as error:
-                self.problems.append(f"{origin}: {path}: {_reason(error)}")
+            if isinstance(value, Secret):
+                values[key] = value
+            elif (wrong := explain(path, value, fields[key])) is not None:
+                self.problems.append(f"{origin}: {wrong}")
+            else:
+                values[key] = msgspec.convert(value, fields[key])
         for field in msgspec.structs.fields(struct):
             if field.required and field.name not in values:
                 # What is wrong with it was said; the rest can still be checked.
@@ -299,21 +304,26 @@ def _plain_name(path: str) -> str:
     return PREFIX + re.sub(r"[^A-Za-z0-9]", "_", path).upper()
 
 
-def _from_text(text: str, kind: Any) -> Any:
+def _from_text(path: str, text: str, kind: Any) -> Any:
+    """Return what a variable of the environment says.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
     bare = get_args(kind)[0] if hasattr(kind, "__metadata__") else kind
     if Secret in get_args(bare):
         return Secret(text)
+    value: Any = text
     if get_origin(bare) is tuple and not text.lstrip().startswith("["):
-        return msgspec.convert([item.strip() for item in text.split(",") if item.strip()], kind, strict=False)
-    if get_origin(bare) in (dict, tuple):
-        return msgspec.json.decode(text.encode(), type=bare)
-    return msgspec.convert(text, kind, strict=False)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).split(" - at ", maxsplit=1)[0]
-
-
-def _suggest(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+        value = [item.strip() for item in text.split(",") if item.strip()]
+    elif get_origin(bare) in (dict, tuple):
+        try:
+            value = msgspec.json.decode(text.encode())
+        except msgspec.DecodeError:
+            # Not quoted: nobody knows what it is.
+            raise ValueError(
+                f"{path}: what is given is not valid JSON, and allowed is {describe(kind)}, as JSON"
+            ) from None
+    if (wrong := explain(path, value, kind, strict=False)) is not None:
+        raise ValueError(wrong)
+    return msgspec.convert(value, kind, strict=False)

@@ -15,10 +15,24 @@ class MeteringSettings(Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         Seconds,
         Meta(
-            description="What a generation holds of its caller's limits is renewed six times in this time, and as "
-            "often the journal notes what it has used; when a gateway dies, its generations count as running so long."
+            description="What a generation holds of its caller's limits is renewed six times in this time; when a "
+            "gateway dies, its generations count as running so long."
         ),
     ] = 30.0
+    note_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How often the journal notes what running generations have used. Of one whose gateway was "
+            "killed, and whose worker left no last word, that much is charged."
+        ),
+    ] = 1.0
+    last_word_seconds: Annotated[
+        Seconds,
+        Meta(
+            description="How long what a killed gateway ran waits, when its journal is found, for the last words of "
+            "the workers: what they really made of it. They leave them in Redis."
+        ),
+    ] = 10.0
     assumed_output_tokens: Annotated[
         int,
         Meta(

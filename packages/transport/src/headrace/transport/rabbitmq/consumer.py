@@ -109,7 +109,8 @@ class RabbitmqTaskConsumer(Consumer):
         except CONNECTION_ERRORS as error:
             raise ConnectionClosed(error) from None
         if self._lost_queue:
-            # The queue was deleted under us: declare it again with the next consumer.
+            # The queue was deleted under us, or (a quorum queue from 4.3 on) a delivery was not acknowledged for too
+            # long: declare it again with the next consumer.
             self._broker.queues_pending.add(self._queue_name)
             raise ConnectionClosed(RuntimeError("the broker cancelled the consumer"))
         if not self._channel.is_open:

@@ -82,7 +82,12 @@ class RedisRetentionStore:
         self._is_away = False
         self._reader = StreamReader(settings, owner=owner, on_request=self._take_request)
         self._writer = RetentionWriter(
-            open_client(settings), owner=owner, keep_ms=int(limits.seconds * 1000), on_lost=self._lose, reopen=self._put
+            open_client(settings),
+            owner=owner,
+            keep_ms=int(limits.seconds * 1000),
+            max_count=limits.max_count,
+            on_lost=self._lose,
+            reopen=self._put,
         )
         self._owner: RetentionOwner | None = None
         self._tasks = TaskOwner()
@@ -266,5 +271,6 @@ def _to_head(request_id: str, found: dict[bytes, bytes]) -> RetainedHead:
         deadline=float(found[b"deadline"]),
         claim=IdempotencyClaim(key=key, sha256=found[b"sha256"].decode()) if key else None,
         facts=found[b"facts"],
+        count=int(found.get(b"count", b"0")),
     )
     return structs.replace(head, is_cancelled=b"cancelled" in found)

@@ -53,11 +53,7 @@ if claim ~= '' then
   end
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now - keep)
-if redis.call('ZCARD', KEYS[1]) + redis.call('ZCARD', KEYS[2]) >= most then
-  local oldest = redis.call('ZPOPMIN', KEYS[2])
-  if not oldest[1] then return 'full' end
-  redis.call('DEL', 'headrace:retained:' .. oldest[1], 'headrace:events:' .. oldest[1])
-end
+if redis.call('ZCARD', KEYS[1]) >= most then return 'full' end
 redis.call('HSET', KEYS[3], unpack(ARGV, 8))
 redis.call('PEXPIREAT', KEYS[3], ends)
 redis.call('ZADD', KEYS[1], now + lease, id)
@@ -66,7 +62,7 @@ return ''
 """
 )
 """Keys: running, ended, head. Arguments: id, key, what the key holds, lease, how long is kept, most, when all of it
-expires, and the fields of the head. Returns what holds the key, `full`, or nothing."""
+expires, and the fields of the head. Returns what holds the key, `full` where as many run as may be kept, or nothing."""
 
 WRITE = (
     _NOW
@@ -76,7 +72,14 @@ local id, ends, keep, claim = ARGV[6], ARGV[7], ARGV[8], ARGV[9]
 local known = redis.call('HMGET', KEYS[1], 'owner', 'count')
 if not known[1] then return -1 end
 if known[1] ~= owner then return 0 end
-if facts ~= '' then redis.call('HSET', KEYS[1], 'facts', facts) end
+if facts ~= '' then
+  redis.call('HSET', KEYS[1], 'facts', facts)
+  while redis.call('ZCARD', KEYS[3]) + redis.call('ZCARD', KEYS[4]) > tonumber(ARGV[10]) do
+    local oldest = redis.call('ZPOPMIN', KEYS[4])[1]
+    if not oldest then break end
+    redis.call('DEL', 'headrace:retained:' .. oldest, 'headrace:events:' .. oldest)
+  end
+end
 if events ~= '' and tonumber(last) > tonumber(known[2] or '0') then
   redis.call('XADD', KEYS[2], last .. '-0', 's', first, 'e', events)
   redis.call('HSET', KEYS[1], 'count', last)
@@ -108,7 +111,8 @@ return 1
 )
 """Keys: head, events, running, ended. Arguments: owner, places of the first and last event, events, facts, id, how it
 ends (`keep`, `free`, or `forget`, after which only its readers find its events, for ten seconds), how long it is kept
-then, its key. Returns 1; 0 if another owns it; -1 if it is not there."""
+then, its key, most that is kept. What says facts is accepted, and makes room. Returns 1; 0 if another owns it; -1 if it
+is not there."""
 
 RENEW = (
     _NOW

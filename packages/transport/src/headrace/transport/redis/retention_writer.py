@@ -64,6 +64,7 @@ class RetentionWriter:
         client: a connection of its own.
         owner: the name of the process.
         keep_ms: how long a generation is kept after its end.
+        max_count: how many are kept.
         on_lost: learns what another process has claimed.
         reopen: puts a generation there that Redis has lost; returns what holds its key already, and then did not.
     """
@@ -74,12 +75,14 @@ class RetentionWriter:
         *,
         owner: str,
         keep_ms: int,
+        max_count: int,
         on_lost: Callable[[OwnedLog], None],
         reopen: Callable[[RetainedHead], Awaitable[str]],
     ) -> None:
         self._client = client
         self._name = owner
         self._keep_ms = keep_ms
+        self._max_count = max_count
         self._on_lost = on_lost
         self._reopen = reopen
         self._owned: dict[str, OwnedLog] = {}
@@ -166,6 +169,7 @@ class RetentionWriter:
             *(self._name, owned.written, len(log.events), encode_entry(owned.waiting) if owned.waiting else b""),
             *(owned.facts, log.request_id, owned.end, self._keep_ms),
             "" if claim is None else idempotency_key(claim.key),
+            self._max_count,
         ]
 
     def _settle(self, owned: OwnedLog, count: int, size: int, answer: int) -> None:

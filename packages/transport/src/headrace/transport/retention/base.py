@@ -69,6 +69,7 @@ class RetainedHead(Struct, frozen=True, kw_only=True):
         claim: the idempotency key that it was sent with.
         facts: what its owner knows of it, encoded; empty until its task may be on its way.
         is_cancelled: somebody wants it cancelled.
+        count: how many of its events are in the store.
     """
 
     request_id: str
@@ -79,6 +80,7 @@ class RetainedHead(Struct, frozen=True, kw_only=True):
     claim: IdempotencyClaim | None = None
     facts: bytes = b""
     is_cancelled: bool = False
+    count: int = 0
 
 
 class Opened(Struct, frozen=True, kw_only=True):
@@ -133,7 +135,9 @@ class RetentionStore(Protocol):
     async def open(self, head: RetainedHead) -> Opened:
         """Keep a generation from now on, and own it, unless its key is held by another that is still kept.
 
-        Of any number of calls with one key, in any processes at the same time, exactly one opens its generation.
+        Of any number of calls with one key, in any processes at the same time, exactly one opens its generation. What
+        has ended makes room for it only when something is known of it (`write`): one that is refused in the end takes
+        the place of nothing.
 
         Raises:
             RetentionUnavailableError: it is not known whether it is kept.
@@ -158,7 +162,7 @@ class RetentionStore(Protocol):
         Args:
             log: of `open` or of `claim_orphan`.
             events: the next ones.
-            facts: what is known of it now.
+            facts: what is known of it now: it is accepted, and the oldest that has ended makes room for it.
             frees_key: with a terminal event: its idempotency key may be used again.
             forgets: with a terminal event: who reads it now is told, and it is kept no longer, nor is its key.
         """

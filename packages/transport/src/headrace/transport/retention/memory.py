@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from msgspec import Struct, structs
 
@@ -54,19 +54,20 @@ class MemoryRetention:
             self.forget(request_id)
 
     def make_room(self) -> None:
-        """Let go of the oldest that has ended, while there is more than may be.
-
-        Raises:
-            RetentionFullError: all that is left still runs.
-        """
-        while len(self.kept) >= self.limits.max_count or self._total_bytes() >= self.limits.max_total_bytes:
-            ended = [kept for kept in self.kept.values() if kept.owner is None and kept.log.has_ended]
+        """Let go of the oldest that has ended, while there is more than may be."""
+        while self._is_over(self.kept.values()):
+            ended = [kept for kept in self.kept.values() if kept.log.has_ended]
             if not ended:
-                raise RetentionFullError
+                return
             self.forget(min(ended, key=lambda kept: kept.kept_until).head.request_id)
 
-    def _total_bytes(self) -> int:
-        return sum(kept.log.size_bytes + len(kept.head.submission) for kept in self.kept.values())
+    def has_room(self) -> bool:
+        """Tell whether one more may run: what has ended can make room."""
+        running = [kept for kept in self.kept.values() if not kept.log.has_ended]
+        return len(running) < self.limits.max_count and _total_bytes(running) < self.limits.max_total_bytes
+
+    def _is_over(self, kept: Collection[_Kept]) -> bool:
+        return len(kept) > self.limits.max_count or _total_bytes(kept) > self.limits.max_total_bytes
 
     def forget(self, request_id: str) -> None:
         """Let go of one."""
@@ -77,6 +78,10 @@ class MemoryRetention:
         """Let the key of a generation be used again."""
         if head.claim is not None and self.keys.get(head.claim.key) == head.request_id:
             del self.keys[head.claim.key]
+
+
+def _total_bytes(kept: Iterable[_Kept]) -> int:
+    return sum(item.log.size_bytes + len(item.head.submission) for item in kept)
 
 
 class MemoryRetentionStore:
@@ -119,7 +124,8 @@ class MemoryRetentionStore:
         if head.claim is not None and (holder := shared.keys.get(head.claim.key)) is not None:
             claim = shared.kept[holder].head.claim
             return Opened(request_id=holder, sha256="" if claim is None else claim.sha256)
-        shared.make_room()
+        if not shared.has_room():
+            raise RetentionFullError
         log = EventLog(head.request_id)
         now = shared.clock()
         shared.kept[head.request_id] = _Kept(
@@ -144,6 +150,7 @@ class MemoryRetentionStore:
             return
         if facts is not None:
             kept.head = structs.replace(kept.head, facts=facts)
+            self._shared.make_room()
         if not events:
             return
         log.add(events, size_bytes=len(encode_events(events)))
@@ -160,7 +167,7 @@ class MemoryRetentionStore:
         """Return a generation that is kept."""
         self._shared.forget_old()
         kept = self._shared.kept.get(request_id)
-        return None if kept is None else kept.head
+        return None if kept is None else structs.replace(kept.head, count=len(kept.log.events))
 
     async def follow(self, head: RetainedHead) -> EventLog:
         """Return the events of a generation; those of one that is gone end at once."""

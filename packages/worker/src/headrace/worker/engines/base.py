@@ -1,14 +1,15 @@
 """What an engine must do. Everything above this line is the same for vLLM and for the scripted engine."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from typing import Protocol
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from headrace.schema.control import ToldSequence
-from headrace.schema.events import Event
+from headrace.schema.events import Event, Usage
 from headrace.schema.names import Lane
 from headrace.schema.request import ChatCompletionRequest
+from headrace.worker.engines.suspension import Suspension
 
 
 class EngineSetupError(Exception):
@@ -17,6 +18,10 @@ class EngineSetupError(Exception):
 
 class EngineDeadError(Exception):
     """The engine is gone for good: its process must end, so that a supervisor starts a new one."""
+
+
+def count_for_nobody(usage: Usage) -> None:
+    """Take what a job has used, and keep it from everybody."""
 
 
 class EngineJob(Struct, frozen=True, kw_only=True):
@@ -29,6 +34,9 @@ class EngineJob(Struct, frozen=True, kw_only=True):
         priority: 0 to 9, the higher the sooner.
         lane: every job of the online lane goes before those of the batch lane.
         told: what earlier attempts at this generation told its reader.
+        suspension: holds the job where it stands; see `Engine.can_continue`.
+        on_cut: is told what the job has used, where it is closed, cancelled or fails: all that came out of the engine
+            for it, told or not, and what earlier attempts told, as far as this one has told it again.
     """
 
     request_id: str
@@ -37,6 +45,8 @@ class EngineJob(Struct, frozen=True, kw_only=True):
     priority: int
     told: tuple[ToldSequence, ...] = ()
     lane: Lane = "online"
+    suspension: Suspension = field(default_factory=Suspension)
+    on_cut: Callable[[Usage], None] = count_for_nobody
 
 
 class EngineLoad(Struct, frozen=True, kw_only=True):
@@ -91,9 +101,9 @@ class Engine(Protocol):
         tokens that were told, says the same text for them, and goes on as it might have gone on; one that is finished
         is not told again, and only counts in the usage. Where that can't be done it fails with `worker_lost`.
 
-        Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine first. Close it
-        (`contextlib.aclosing`) wherever the loop over it may end early: a generator that is only dropped is aborted
-        when the garbage collector finds it.
+        Closing the iterator early, or cancelling the task that reads it, aborts the job in the engine first, and tells
+        `job.on_cut` what it has used. Close it (`contextlib.aclosing`) wherever the loop over it may end early: a
+        generator that is only dropped is aborted when the garbage collector finds it.
 
         Raises:
             HeadraceError: this job can't be run or failed (context_length_exceeded, invalid_request,
@@ -105,7 +115,10 @@ class Engine(Protocol):
     def can_continue(self, request: ChatCompletionRequest) -> bool:
         """Tell whether a job for this request that was told in part goes on faithfully; see `EngineJob.told`.
 
-        Where it says so, `generate` does not fail with `worker_lost` for what this engine itself has told.
+        Where it says so, `generate` does not fail with `worker_lost` for what this engine itself has told: such a job
+        is paused by closing it. Every other job follows its `suspension`, from the moment that it is handed in: while
+        that is on, the job leaves every slot and the KV cache to jobs of the online lane, at the latest when its step
+        under way has ended, and afterwards it goes on as if nothing had been.
         """
         ...
 

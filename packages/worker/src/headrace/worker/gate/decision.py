@@ -17,7 +17,7 @@ class Contender(Struct, frozen=True, kw_only=True, gc=False):
         priority: 0 to 9, the higher the sooner.
         holds_place: it has a place in the engine.
         is_leaving: it was asked to give its place up, and is about to.
-        may_pause: it could go on later where it stood.
+        may_pause: it has begun, so that it can be stopped where it stands.
         lost_seconds: what it has lost to pauses.
     """
 
@@ -97,6 +97,15 @@ def _rank(each: Contender, protected: frozenset[int], patience_seconds: float) -
     if not each.is_batch:
         return (1, False, -each.priority, each.number)
     return (2, each.lost_seconds < patience_seconds, -each.priority, each.number)
+
+
+def has_spare(contenders: Sequence[Contender], *, slots: int, patience_seconds: float) -> bool:
+    """Tell whether more have a place that they would give up than online generations wait."""
+    protected = list_protected(contenders, slots=slots, patience_seconds=patience_seconds)
+    waiting = sum(not each.is_batch and not each.holds_place for each in contenders)
+    leaving = sum(each.is_leaving for each in contenders)
+    wanted = max(0, waiting - leaving) + 1
+    return len(_choose_victims(contenders, protected, wanted)) == wanted
 
 
 def _choose_victims(contenders: Sequence[Contender], protected: frozenset[int], wanted: int) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 from headrace.schema.names import Lane
-from headrace.worker.gate.decision import Contender, decide
+from headrace.worker.gate.decision import Contender, decide, has_spare
 
 HOLD_OFF_SECONDS = 0.05
 """Where an online generation ends, the next is on its way: the batch lane does not take the place for a moment."""
@@ -20,27 +20,18 @@ class Place:
         number: counts arrivals.
         lane: its lane.
         priority: 0 to 9, the higher the sooner.
-        may_pause: tells whether the generation could go on later where it stands.
         clock: seconds, monotonic.
     """
 
     def __init__(
-        self,
-        gate: "EngineGate",
-        number: int,
-        *,
-        lane: Lane,
-        priority: int,
-        may_pause: Callable[[], bool],
-        clock: Callable[[], float],
+        self, gate: "EngineGate", number: int, *, lane: Lane, priority: int, clock: Callable[[], float]
     ) -> None:
         self._gate = gate
         self.number = number
         self.lane: Lane = lane
         self.priority = priority
-        self._may_pause = may_pause
         self._clock = clock
-        self._admitted: asyncio.Future[None] | None = None
+        self._on_admission: Callable[[], None] | None = None
         self._holds_place = False
         self._is_leaving = False
         self._is_accepted = False
@@ -67,7 +58,7 @@ class Place:
             priority=self.priority,
             holds_place=self._holds_place,
             is_leaving=self._is_leaving,
-            may_pause=self._leave_soon is not None and self._may_pause(),
+            may_pause=self._leave_soon is not None,
             lost_seconds=self.lost_seconds,
         )
 
@@ -77,19 +68,30 @@ class Place:
 
     async def enter(self) -> None:
         """Wait for a place in the engine."""
-        self._admitted = asyncio.get_running_loop().create_future()
-        self._gate.note_waiting(self)
+        admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def note() -> None:
+            if not admitted.done():
+                admitted.set_result(None)
+
+        self.line_up(note)
         try:
-            await self._admitted
+            await admitted
         finally:
-            self._admitted = None
+            self._on_admission = None
             self._gate.note_not_waiting(self)
+
+    def line_up(self, on_admission: Callable[[], None]) -> None:
+        """Wait for a place in the engine, and be called in it; `close` ends the wait."""
+        self._on_admission = on_admission
+        self._gate.note_waiting(self)
 
     def admit(self) -> None:
         """Have the place from now on; the gate says so."""
         self._holds_place = True
-        if self._admitted is not None and not self._admitted.done():
-            self._admitted.set_result(None)
+        on_admission, self._on_admission = self._on_admission, None
+        if on_admission is not None:
+            on_admission()
 
     def on_leave(self, leave_soon: Callable[[], None]) -> None:
         """Say how the generation is stopped where it has to make way; until then it has begun and can't be."""
@@ -115,13 +117,15 @@ class Place:
             self._gate.accepted_count += 1
 
     def progress(self) -> None:
-        """Note that the generation tells something new again after a pause."""
+        """Note that the generation tells something new again after a pause, or still does in the midst of one."""
         if self._losing_since is not None:
             self._lost_seconds = self.lost_seconds
-            self._losing_since = None
+            self._losing_since = None if self._holds_place else self._clock()
 
     def close(self) -> None:
         """Leave for good."""
+        self._on_admission = None
+        self._gate.note_not_waiting(self)
         self._gate.forget(self)
         self._give_up(swapped=False)
 
@@ -181,13 +185,19 @@ class EngineGate:
         """Tell whether a generation of a lane waits."""
         return any(place.lane == lane for place in self._waiting.values())
 
+    def can_make_way(self) -> bool:
+        """Tell whether one more online generation would get a place from one of the batch lane."""
+        return bool(self._pausable) and has_spare(
+            self._view(), slots=self._slots, patience_seconds=self._patience_seconds
+        )
+
     def on_change(self, tell: Callable[[], None]) -> None:
         """Call `tell` whenever somebody begins, waits or leaves."""
         self._on_change = tell
 
-    def arrive(self, *, lane: Lane, priority: int, may_pause: Callable[[], bool]) -> Place:
+    def arrive(self, *, lane: Lane, priority: int) -> Place:
         """Let a generation come to the gate; it must be closed in the end."""
-        place = Place(self, next(self._numbers), lane=lane, priority=priority, may_pause=may_pause, clock=self._clock)
+        place = Place(self, next(self._numbers), lane=lane, priority=priority, clock=self._clock)
         self._places[place.number] = place
         self.occupied.set()
         return place
@@ -239,10 +249,13 @@ class EngineGate:
         finally:
             self._is_settling = False
 
+    def _view(self) -> list[Contender]:
+        return [place.view() for place in itertools.chain(self._waiting.values(), self._pausable.values())]
+
     def _take_step(self) -> bool:
         now = self._clock()
         decision = decide(
-            [place.view() for place in itertools.chain(self._waiting.values(), self._pausable.values())],
+            self._view(),
             running=self._holding,
             places=self._open_places,
             slots=self._slots,

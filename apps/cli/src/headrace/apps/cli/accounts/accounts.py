@@ -4,13 +4,19 @@ from typing import Annotated
 
 import typer
 
-from headrace.apps.cli.accounts import options as given
+from headrace.apps.cli.accounts.finishing import finish
+from headrace.apps.cli.accounts.options import Door
+from headrace.apps.cli.options import ConfigOption, JsonOption
+from headrace.apps.cli.spreading import spread
 
 app = typer.Typer(no_args_is_help=True, help="The database of the accounts, and who changed what.")
 
 
 @app.command()
-def migrate(*, config: given.ConfigOption = None) -> None:
+def migrate(
+    *,
+    config: ConfigOption = None,
+) -> None:
     """Bring the database to this version's tables; every gateway does the same when it starts."""
     from headrace.apps.cli.accounts.migrate import migrate as run
 
@@ -18,19 +24,15 @@ def migrate(*, config: given.ConfigOption = None) -> None:
 
 
 @app.command()
+@spread
 def audit(
     tenant: Annotated[str | None, typer.Argument(help="A tenant's id or name; without it, all")] = None,
     *,
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many of the newest changes")] = 50,
-    url: given.UrlOption = None,
-    database: given.DatabaseOption = False,
-    config: given.ConfigOption = None,
-    json: given.JsonOption = False,
+    door: Door,
+    json: JsonOption = False,
 ) -> None:
     """Show who changed what, the newest first."""
     from headrace.apps.cli.accounts.doing import list_audit
-    from headrace.apps.cli.accounts.door import Door
-    from headrace.apps.cli.accounts.run import run_on_accounts
 
-    door = Door(url=url, database=database, config=config)
-    raise typer.Exit(run_on_accounts("accounts", door, list_audit(tenant, count), as_json=json))
+    finish("accounts", list_audit(tenant, count), door, json=json)

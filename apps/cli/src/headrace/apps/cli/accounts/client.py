@@ -22,6 +22,8 @@ from headrace.accounts.values import (
     TenantDraft,
     TenantPatch,
 )
+from headrace.gateway.admin.answers import IssuedKeyAnswer, KeyAnswer, TenantAnswer
+from headrace.gateway.limits.wire import LimitsBody
 from headrace.schema.errors import ErrorCode, HeadraceError
 
 ROOT = "/admin/v1"
@@ -56,19 +58,19 @@ class AdminClient:
 
     async def create_tenant(self, draft: TenantDraft) -> Tenant:
         """See `AccountsAdmin`."""
-        return _read(await self._send("POST", "/tenants", draft), Tenant)
+        return _read(await self._send("POST", "/tenants", draft), TenantAnswer)
 
     async def list_tenants(self, *, after: str | None = None, limit: int = PAGE_SIZE) -> Page[Tenant]:
         """See `AccountsAdmin`."""
-        return _read(await self._send("GET", "/tenants", query={"after": after, "limit": limit}), Page[Tenant])
+        return _read(await self._send("GET", "/tenants", query={"after": after, "limit": limit}), Page[TenantAnswer])
 
     async def find_tenant(self, tenant: str) -> Tenant:
         """See `AccountsAdmin`."""
-        return _read(await self._send("GET", f"/tenants/{_quoted(tenant)}"), Tenant)
+        return _read(await self._send("GET", f"/tenants/{_quoted(tenant)}"), TenantAnswer)
 
     async def change_tenant(self, tenant: str, patch: TenantPatch) -> Tenant:
         """See `AccountsAdmin`."""
-        return _read(await self._send("PATCH", f"/tenants/{_quoted(tenant)}", patch), Tenant)
+        return _read(await self._send("PATCH", f"/tenants/{_quoted(tenant)}", patch), TenantAnswer)
 
     async def delete_tenant(self, tenant: str) -> None:
         """See `AccountsAdmin`."""
@@ -76,34 +78,44 @@ class AdminClient:
 
     async def create_key(self, draft: KeyDraft) -> IssuedKey:
         """See `AccountsAdmin`."""
-        return _read(await self._send("POST", "/keys", draft), IssuedKey)
+        answer: IssuedKeyAnswer = _read(await self._send("POST", "/keys", draft), IssuedKeyAnswer)
+        return IssuedKey(key=answer.key, secret=answer.secret)
 
     async def list_keys(
         self, *, tenant: str | None = None, after: str | None = None, limit: int = PAGE_SIZE
     ) -> Page[ApiKey]:
         """See `AccountsAdmin`."""
         query = {"tenant": tenant, "after": after, "limit": limit}
-        return _read(await self._send("GET", "/keys", query=query), Page[ApiKey])
+        return _read(await self._send("GET", "/keys", query=query), Page[KeyAnswer])
 
     async def find_key(self, key: str) -> ApiKey:
         """See `AccountsAdmin`."""
-        return _read(await self._send("GET", _key_path(key)), ApiKey)
+        return _read(await self._send("GET", _key_path(key)), KeyAnswer)
 
     async def change_key(self, key: str, patch: KeyPatch) -> ApiKey:
         """See `AccountsAdmin`."""
-        return _read(await self._send("PATCH", _key_path(key), patch), ApiKey)
+        return _read(await self._send("PATCH", _key_path(key), patch), KeyAnswer)
 
     async def rotate_key(self, key: str, rotation: Rotation) -> IssuedKey:
         """See `AccountsAdmin`."""
-        return _read(await self._send("POST", f"{_key_path(key)}/rotate", rotation), IssuedKey)
+        answer: IssuedKeyAnswer = _read(await self._send("POST", f"{_key_path(key)}/rotate", rotation), IssuedKeyAnswer)
+        return IssuedKey(key=answer.key, secret=answer.secret)
 
     async def revoke_key(self, key: str) -> ApiKey:
         """See `AccountsAdmin`."""
-        return _read(await self._send("POST", f"{_key_path(key)}/revoke"), ApiKey)
+        return _read(await self._send("POST", f"{_key_path(key)}/revoke"), KeyAnswer)
 
     async def delete_key(self, key: str) -> None:
         """See `AccountsAdmin`."""
         await self._send("DELETE", _key_path(key))
+
+    async def tenant_limits(self, tenant: str) -> LimitsBody:
+        """Return what is left of a tenant's limits."""
+        return _read(await self._send("GET", f"/tenants/{_quoted(tenant)}/limits"), LimitsBody)
+
+    async def key_limits(self, key: str) -> LimitsBody:
+        """Return what is left of a key's own limits."""
+        return _read(await self._send("GET", f"{_key_path(key)}/limits"), LimitsBody)
 
     async def list_audit(
         self, *, tenant: str | None = None, before: int | None = None, limit: int = PAGE_SIZE

@@ -25,16 +25,17 @@ from headrace.accounts.values import (
     TenantDraft,
     TenantPatch,
 )
+from headrace.apps.cli.accounts import showing
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 from headrace.apps.cli.accounts.run import read_all
 from headrace.apps.cli.accounts.typed import (
-    GivenLimits,
-    GivenRights,
     read_instant,
-    read_seconds,
+    read_option,
+    read_overlap,
     to_limits_patch,
     to_rights_patch,
 )
-from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.settings.allowed import explain
 
 R = TypeVar("R")
 S = TypeVar("S", bound=Struct)
@@ -58,6 +59,11 @@ def create_tenant(name: str, rights: GivenRights, limits: GivenLimits) -> Doing[
 async def list_tenants(admin: AccountsAdmin) -> Sequence[Tenant]:
     """Return all tenants."""
     return await read_all(lambda after: admin.list_tenants(after=after, limit=MAX_PAGE_SIZE))
+
+
+def show_tenant(tenant: str) -> Doing[Tenant]:
+    """Return what shows a tenant, and what is left of its limits."""
+    return lambda admin: showing.find_tenant(admin, tenant)
 
 
 def update_tenant(tenant: str, name: str | None, rights: GivenRights, limits: GivenLimits) -> Doing[Tenant]:
@@ -96,7 +102,7 @@ def create_key(
         draft = KeyDraft(
             tenant=tenant,
             name=name,
-            expires_at=None if expires is None else read_instant(expires, now=datetime.now(UTC)),
+            expires_at=None if expires is None else _read_expiry(expires),
             rights=apply_patch(ALL_RIGHTS, to_rights_patch(rights) or RightsPatch()),
             limits=apply_patch(NO_LIMITS, to_limits_patch(limits) or LimitsPatch()),
         )
@@ -114,6 +120,11 @@ def list_keys(tenant: str | None) -> Doing[Sequence[ApiKey]]:
     return do
 
 
+def show_key(key: str) -> Doing[ApiKey]:
+    """Return what shows a key, and what is left of its limits."""
+    return lambda admin: showing.find_key(admin, key)
+
+
 def update_key(
     key: str, name: str | None, expires: str | None, rights: GivenRights, limits: GivenLimits
 ) -> Doing[ApiKey]:
@@ -122,7 +133,7 @@ def update_key(
     async def do(admin: AccountsAdmin) -> ApiKey:
         patch = KeyPatch(
             name=UNSET if name is None else name,
-            expires_at=UNSET if expires is None else read_instant(expires, now=datetime.now(UTC)),
+            expires_at=UNSET if expires is None else _read_expiry(expires),
             rights=to_rights_patch(rights),
             limits=to_limits_patch(limits),
         )
@@ -135,7 +146,8 @@ def rotate_key(key: str, overlap: str) -> Doing[IssuedKey]:
     """Return what gives a key a new secret."""
 
     async def do(admin: AccountsAdmin) -> IssuedKey:
-        return await admin.rotate_key(key, checked(Rotation(overlap_seconds=read_seconds(overlap))))
+        seconds = read_option("--overlap", read_overlap, overlap)
+        return await admin.rotate_key(key, Rotation(overlap_seconds=seconds))
 
     return do
 
@@ -154,32 +166,25 @@ def list_audit(tenant: str | None, count: int) -> Doing[Sequence[AuditEntry]]:
     """Return what shows the newest changes."""
 
     async def do(admin: AccountsAdmin) -> Sequence[AuditEntry]:
-        tenant_id = None if tenant is None else await _find_id(admin, tenant)
-        return (await admin.list_audit(tenant=tenant_id, limit=count)).data
+        return (await admin.list_audit(tenant=tenant, limit=count)).data
 
     return do
 
 
-async def _find_id(admin: AccountsAdmin, tenant: str) -> str:
-    try:
-        return (await admin.find_tenant(tenant)).id
-    except HeadraceError as error:
-        if error.code != ErrorCode.NOT_FOUND:
-            raise
-        # It may have been deleted: the log knows its id.
-        return tenant
+def _read_expiry(text: str) -> datetime | None:
+    return read_option("--expires", lambda given: read_instant(given, now=datetime.now(UTC)), text)
 
 
 def checked(value: S) -> S:
     """Return a value that keeps its own limits: what the admin API checks, the database must be given checked.
 
     Raises:
-        ValueError: naming the field.
+        ValueError: naming the option.
     """
-    try:
-        return msgspec.json.decode(msgspec.json.encode(value), type=type(value))
-    except msgspec.ValidationError as error:
-        problem = str(error)
-        if "regex" in problem:
-            problem = "a name has no spaces, none of / ? # %, and does not begin with ten_, key_ or hr_"
-        raise ValueError(problem) from None
+    if (wrong := explain("", msgspec.to_builtins(value), type(value))) is None:
+        return value
+    place, _, problem = wrong.partition(": ")
+    if place == ".name":
+        problem += "; a name has no spaces, none of / ? # %, and does not begin with ten_, key_ or hr_"
+    option = place.rpartition(".")[2].partition("[")[0].replace("_", "-")
+    raise ValueError(f"--{option}: {problem}")

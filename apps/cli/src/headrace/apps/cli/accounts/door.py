@@ -2,14 +2,14 @@
 
 import asyncio
 import getpass
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 
 import httpx
-from msgspec import Struct
 
 from headrace.accounts.admin import AccountsAdmin
 from headrace.apps.cli.accounts.client import ACTOR_HEADER, AdminClient
+from headrace.apps.cli.accounts.options import Door
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.schema.settings import Settings
@@ -17,22 +17,8 @@ from headrace.schema.settings import Settings
 DEFAULT_URL = "http://127.0.0.1:8000"
 TIMEOUT_SECONDS = 30.0
 
-
-class Door(Struct, frozen=True, kw_only=True):
-    """Which way in.
-
-    Attributes:
-        url: of a gateway; None for the usual one.
-        database: whether to go to the database itself.
-        config: the settings file.
-    """
-
-    url: str | None = None
-    database: bool = False
-    config: str | None = None
-
-
-Work = Callable[[AccountsAdmin], Awaitable[None]]
+# What to do with the accounts, and the served names by the settings where no gateway is asked for them.
+Work = Callable[[AccountsAdmin, Collection[str] | None], Awaitable[None]]
 
 
 def go_in(door: Door, environ: Mapping[str, str], work: Work) -> None:
@@ -63,6 +49,7 @@ def _go_inside(settings: Settings, work: Work) -> None:
     # Imported here: the other way needs no database.
     from headrace.accounts.database import Database
     from headrace.accounts.store import StoreAdmin
+    from headrace.apps.cli.served import list_names
     from headrace.apps.gateway.accounts_database import open_database
 
     address, pepper = open_database(settings)
@@ -70,7 +57,7 @@ def _go_inside(settings: Settings, work: Work) -> None:
     async def run() -> None:
         database = Database(address)
         try:
-            await work(StoreAdmin(database, pepper, actor=f"cli:{find_user()}"))
+            await work(StoreAdmin(database, pepper, actor=f"cli:{find_user()}"), list_names(settings))
         finally:
             await database.close()
 
@@ -79,7 +66,7 @@ def _go_inside(settings: Settings, work: Work) -> None:
 
 async def _work_outside(url: str, key: str | None, work: Work) -> None:
     async with _open_client(url, key) as client:
-        await work(AdminClient(client))
+        await work(AdminClient(client), None)
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ def make_key_table(keys: Sequence[ApiKey], *, now: datetime) -> Table:
         table.add_row(
             key.name,
             prefixes,
-            key.tenant_id,
+            key.tenant_name or key.tenant_id,
             show_state(key, now=now),
             show_rights(key.rights),
             show_limits(key.limits),
@@ -63,8 +63,16 @@ def make_audit_table(entries: Sequence[AuditEntry]) -> Table:
     """Return a line for each change."""
     table = _make_table("AT", "WHO", "DID", "TENANT", "KEY")
     for entry in entries:
-        table.add_row(show_instant(entry.at), entry.actor, entry.action, entry.tenant_id, entry.key_id or "")
+        table.add_row(
+            show_instant(entry.at), entry.actor, entry.action, entry.tenant_name or entry.tenant_id, _show_key(entry)
+        )
     return table
+
+
+def _show_key(entry: AuditEntry) -> str:
+    if entry.key_id is None:
+        return ""
+    return entry.key_id if entry.key_name is None else f"{entry.key_name} {entry.key_id}"
 
 
 def show_state(key: ApiKey, *, now: datetime) -> str:

@@ -1,12 +1,16 @@
 """What people type, as values: times, limits, lists of models. The present is passed in."""
 
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal, InvalidOperation
+from typing import TypeVar
 
-from msgspec import UNSET, Struct, UnsetType
+from msgspec import UNSET, UnsetType
 
-from headrace.accounts.values import LimitsPatch, RightsPatch
+from headrace.accounts.limits import MAX_LIMIT
+from headrace.accounts.values import MAX_OVERLAP_SECONDS, LimitsPatch, RightsPatch
+from headrace.apps.cli.accounts.options import GivenLimits, GivenRights
 
 NONE = "none"
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
@@ -15,25 +19,19 @@ _NUMBER = re.compile(r"(?P<digits>\d{1,15}(?:\.\d{1,6})?)(?P<unit>[kKmM]?)")
 _FACTORS = {"": 1, "k": 1000, "m": 1_000_000}
 MICROS = 1_000_000
 
-
-class GivenRights(Struct, frozen=True, kw_only=True):
-    """The rights on a command line; None is not given."""
-
-    models: str | None = None
-    max_priority: int | None = None
-    local_only: bool | None = None
-    retains: bool | None = None
+T = TypeVar("T")
 
 
-class GivenLimits(Struct, frozen=True, kw_only=True):
-    """The limits on a command line, as they were typed; None is not given."""
+def read_option(option: str, read: Callable[[str], T], text: str) -> T:
+    """Return what was typed for an option.
 
-    rpm: str | None = None
-    tpm: str | None = None
-    concurrent: str | None = None
-    tokens_per_day: str | None = None
-    tokens_per_month: str | None = None
-    cost_per_month: str | None = None
+    Raises:
+        ValueError: it can't be read; the option is named.
+    """
+    try:
+        return read(text)
+    except ValueError as error:
+        raise ValueError(f"{option}: {error}") from None
 
 
 def read_seconds(text: str) -> float:
@@ -48,6 +46,18 @@ def read_seconds(text: str) -> float:
     return float(int(match["count"]) * _UNITS[match["unit"]])
 
 
+def read_overlap(text: str) -> float:
+    """Return how long an old secret goes on, in seconds.
+
+    Raises:
+        ValueError: it is no duration, or too long a one.
+    """
+    seconds = read_seconds(text)
+    if seconds > MAX_OVERLAP_SECONDS:
+        raise ValueError(f"{text!r} is given, and allowed is 0s to {MAX_OVERLAP_SECONDS // _UNITS['d']}d")
+    return seconds
+
+
 def read_instant(text: str, *, now: datetime) -> datetime | None:
     """Return a time: from now on (`30d`), a date (`2027-01-31`, its beginning in UTC), or an instant of ISO 8601.
 
@@ -60,7 +70,10 @@ def read_instant(text: str, *, now: datetime) -> datetime | None:
     if text == NONE:
         return None
     if _DURATION.fullmatch(text.strip()):
-        return now + timedelta(seconds=read_seconds(text))
+        try:
+            return now + timedelta(seconds=read_seconds(text))
+        except OverflowError:
+            raise ValueError(f"{text!r} is too far away: no time has more than 4 digits of its year") from None
     try:
         instant = datetime.fromisoformat(text.strip())
     except ValueError:
@@ -68,31 +81,29 @@ def read_instant(text: str, *, now: datetime) -> datetime | None:
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant
 
 
-def read_limit(text: str | None) -> int | UnsetType | None:
-    """Return a limit such as `500`, `20k` or `1.5M`; None for `none`, and UNSET for what was not given.
+def read_limit(text: str) -> int | None:
+    """Return a limit such as `500`, `20k` or `1.5M`; None for `none`.
 
     Raises:
-        ValueError: it is no whole number above 0.
+        ValueError: it is no whole number above 0, or too large a one.
     """
-    if text is None:
-        return UNSET
     if text == NONE:
         return None
     match = _NUMBER.fullmatch(text.strip())
     value = Decimal(match["digits"]) * _FACTORS[match["unit"].lower()] if match else Decimal(0)
     if value < 1 or value != int(value):
         raise ValueError(f"{text!r} is no limit: type 500, 20k, 1.5M, or none")
+    if value > MAX_LIMIT:
+        raise ValueError(f"{text!r} is given, and allowed is a limit of up to {MAX_LIMIT}, or none")
     return int(value)
 
 
-def read_cost(text: str | None) -> int | UnsetType | None:
-    """Return a cost such as `25` or `12.50` in millionths; None for `none`, and UNSET for what was not given.
+def read_cost(text: str) -> int | None:
+    """Return a cost such as `25` or `12.50` in millionths; None for `none`.
 
     Raises:
         ValueError: it is no amount above 0.
     """
-    if text is None:
-        return UNSET
     if text == NONE:
         return None
     try:
@@ -101,6 +112,8 @@ def read_cost(text: str | None) -> int | UnsetType | None:
         micros = Decimal(0)
     if not micros.is_finite() or micros < 1 or micros != int(micros):
         raise ValueError(f"{text!r} is no amount: type 25, 12.50, or none")
+    if micros > MAX_LIMIT:
+        raise ValueError(f"{text!r} is given, and allowed is an amount of up to {MAX_LIMIT // MICROS}, or none")
     return int(micros)
 
 
@@ -132,10 +145,14 @@ def to_limits_patch(given: GivenLimits) -> LimitsPatch | UnsetType:
     if given == GivenLimits():
         return UNSET
     return LimitsPatch(
-        requests_per_minute=read_limit(given.rpm),
-        tokens_per_minute=read_limit(given.tpm),
-        concurrent_generations=read_limit(given.concurrent),
-        tokens_per_day=read_limit(given.tokens_per_day),
-        tokens_per_month=read_limit(given.tokens_per_month),
-        cost_per_month_micros=read_cost(given.cost_per_month),
+        requests_per_minute=_read("--rpm", read_limit, given.rpm),
+        tokens_per_minute=_read("--tpm", read_limit, given.tpm),
+        concurrent_generations=_read("--concurrent", read_limit, given.concurrent),
+        tokens_per_day=_read("--tokens-per-day", read_limit, given.tokens_per_day),
+        tokens_per_month=_read("--tokens-per-month", read_limit, given.tokens_per_month),
+        cost_per_month_micros=_read("--cost-per-month", read_cost, given.cost_per_month),
     )
+
+
+def _read(option: str, read: Callable[[str], int | None], text: str | None) -> int | UnsetType | None:
+    return UNSET if text is None else read_option(option, read, text)

@@ -77,6 +77,12 @@ def judge_settings(problems: Sequence[str], *, source: str) -> list[Finding]:
     return [Finding("settings", "failed", problem, "headrace settings shows every name") for problem in problems]
 
 
+def say_unread() -> Finding:
+    """Say what was not looked at, because nobody knows what the settings are."""
+    detail = "storage, engine, models, broker, Redis, accounts, gateway and access wait for settings that can be read"
+    return Finding("the rest", "warning", detail, "correct the settings, then: headrace doctor")
+
+
 def judge_storage(folder: str, *, error: str | None, free_bytes: int) -> Finding:
     """Judge the storage folder."""
     if error is not None:
@@ -108,13 +114,15 @@ def judge_engine(facts: EngineFacts, *, kind: str) -> Finding:
     return Finding("engine", "ok", f"{detail}, {facts.gpu or 'no GPU'}")
 
 
-def judge_weights(name: str, model: ModelSettings, *, present: bool) -> Finding:
-    """Judge whether a model's weights are on this machine."""
+def judge_weights(name: str, model: ModelSettings, *, present: bool, runs_here: bool) -> Finding:
+    """Judge whether a model's weights are on this machine, which needs those that its own worker runs."""
     check = f"model {name}"
     if present:
         return Finding(check, "ok", model.weights)
     if model.weights.startswith(("demo:", "tiny:")):
         return Finding(check, "ok", f"{model.weights}: not here yet, made at the first start")
+    if not runs_here:
+        return Finding(check, "ok", f"{model.weights}: not here, and the worker of these settings does not run it")
     return Finding(check, "failed", f"{model.weights}: no such model folder", f"correct models.{name}.weights")
 
 
@@ -202,6 +210,13 @@ def judge_gateway(url: str, *, status: int | None, body: str, port_is_free: bool
         return Finding("gateway", "warning", f"{url}: runs, but is not ready: {_one_line(body)}", "look at its log")
     seen = "something that speaks no HTTP" if status is None else f"something that answers /readyz with {status}"
     return Finding("gateway", "failed", f"{url}: taken by {seen}", "stop it, or give another --port")
+
+
+def judge_gateway_at(url: str, *, status: int | None, body: str) -> Finding:
+    """Judge what is at an address where a gateway is meant to be; see `judge_gateway`."""
+    if status is None:
+        return Finding("gateway", "failed", f"{url}: no gateway answers", "correct --url, or start a gateway there")
+    return judge_gateway(url, status=status, body=body, port_is_free=False)
 
 
 def judge_exposure(problem: str | None) -> Finding:

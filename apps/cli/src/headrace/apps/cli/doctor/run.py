@@ -13,6 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import msgspec
+from msgspec import Struct
 from rich.console import Console
 
 from headrace.apps.cli.doctor import findings
@@ -28,16 +29,36 @@ from headrace.schema.settings import GatewaySettings, Settings, SettingsError
 from headrace.transport.base import TransportUnavailableError
 from headrace.transport.rabbitmq import inspect_broker
 
+BAD_ARGUMENTS = 2
 TIMEOUT_SECONDS = 3.0
 MARKS: dict[Status, str] = {"ok": "[green]ok     [/]", "warning": "[yellow]warning[/]", "failed": "[red]failed [/]"}
 
 
-def run_doctor(*, config: str | None, as_json: bool) -> int:
-    """Check the machine and return the exit status: 1 when anything failed."""
-    environ = read_environment()
+class DoctorOptions(Struct, frozen=True, kw_only=True):
+    """What can be said on the command line.
+
+    Attributes:
+        config: the settings file.
+        port: the gateway's port, in place of that of the settings.
+        url: where a gateway is, in place of the address of the settings.
+        as_json: print for a script.
+    """
+
+    config: str | None = None
+    port: int | None = None
+    url: str | None = None
+    as_json: bool = False
+
+
+def run_doctor(options: DoctorOptions) -> int:
+    """Check the machine and return the exit status: 1 when anything failed, 2 for options that do not go together."""
+    if options.url is not None and options.port is not None:
+        sys.stderr.write("headrace doctor: --url and --port are two ways to the same: give one of them\n")
+        return BAD_ARGUMENTS
+    as_json = options.as_json
     found: list[Finding] = []
     console = Console(highlight=False, soft_wrap=True)
-    for finding in examine(config, environ):
+    for finding in examine(options, read_environment()):
         found.append(finding)
         if not as_json:
             _show(finding, console)
@@ -53,16 +74,24 @@ def _show(finding: Finding, console: Console) -> None:
         console.print(f"        → {finding.fix}", markup=False)
 
 
-def examine(config: str | None, environ: Mapping[str, str]) -> Generator[Finding]:
+def examine(options: DoctorOptions, environ: Mapping[str, str]) -> Generator[Finding]:
     """Yield the findings, each as soon as it is known."""
+    settings, problems = _read(options, environ)
+    yield from findings.judge_settings(problems, source=_source(options.config, environ))
     yield findings.judge_python(sys.version_info[:2])
     yield findings.judge_uv(_first_line(["uv", "--version"]))
-    settings, problems = _read(config, environ)
-    yield from findings.judge_settings(problems, source=_source(config, environ))
+    yield findings.judge_services(find_services())
+    if settings is None:
+        # What the defaults would be worth is not what was asked.
+        yield findings.say_unread()
+    else:
+        yield from _examine_settings(settings, options.url)
+
+
+def _examine_settings(settings: Settings, url: str | None) -> Generator[Finding]:
     yield _examine_storage(settings)
     yield findings.judge_engine(_find_engine(), kind=settings.engine.kind)
     yield from _examine_models(settings)
-    yield findings.judge_services(find_services())
     broker_problem = None if settings.broker.url.startswith("memory:") else find_broker_problem(settings.broker)
     yield findings.judge_broker(_without_password(settings.broker.url), problem=broker_problem)
     if broker_problem is None:
@@ -70,15 +99,16 @@ def examine(config: str | None, environ: Mapping[str, str]) -> Generator[Finding
     redis_problem = find_redis_problem(settings.redis) if settings.redis.url else None
     yield findings.judge_redis(_without_password(settings.redis.url), problem=redis_problem)
     yield _examine_accounts(settings)
-    yield _examine_gateway(settings.gateway)
+    yield _examine_gateway(settings.gateway) if url is None else _examine_gateway_at(url)
     yield _examine_exposure(settings)
 
 
-def _read(config: str | None, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+def _read(options: DoctorOptions, environ: Mapping[str, str]) -> tuple[Settings | None, list[str]]:
     try:
-        return read_settings(config=config, environ=environ), []
+        overrides = {"gateway.port": options.port}
+        return read_settings(config=options.config, environ=environ, overrides=overrides), []
     except SettingsError as error:
-        return Settings(), error.problems
+        return None, error.problems
 
 
 def _source(config: str | None, environ: Mapping[str, str]) -> str:
@@ -124,7 +154,8 @@ def _examine_models(settings: Settings) -> Generator[Finding]:
         if kind != "scripted":
             made_here = Path(settings.storage.folder) / "models" / model.weights.partition(":")[2]
             folder = made_here if model.weights.startswith(("demo:", "tiny:")) else Path(model.weights).expanduser()
-            yield findings.judge_weights(name, model, present=(folder / "config.json").is_file())
+            present = (folder / "config.json").is_file()
+            yield findings.judge_weights(name, model, present=present, runs_here=name in settings.worker.served)
 
 
 def _examine_queues(settings: Settings) -> Generator[Finding]:
@@ -140,12 +171,21 @@ def _examine_gateway(settings: GatewaySettings) -> Finding:
     host = "127.0.0.1" if settings.host in ANY_ADDRESS else settings.host
     scheme = "https" if settings.tls_certificate_file else "http"
     url = f"{scheme}://[{host}]:{settings.port}" if ":" in host else f"{scheme}://{host}:{settings.port}"
+    status, body = _ask_readiness(url)
+    return findings.judge_gateway(url, status=status, body=body, port_is_free=_can_listen(settings))
+
+
+def _examine_gateway_at(url: str) -> Finding:
+    url = url.rstrip("/")
+    status, body = _ask_readiness(url)
+    return findings.judge_gateway_at(url, status=status, body=body)
+
+
+def _ask_readiness(url: str) -> tuple[int | None, str]:
     status, body = None, b""
-    with suppress(OSError, http.client.HTTPException):
+    with suppress(OSError, ValueError, http.client.HTTPException):
         status, body = get_status(f"{url}/readyz", timeout_seconds=TIMEOUT_SECONDS)
-    return findings.judge_gateway(
-        url, status=status, body=body.decode(errors="replace"), port_is_free=_can_listen(settings)
-    )
+    return status, body.decode(errors="replace")
 
 
 def _can_listen(settings: GatewaySettings) -> bool:

@@ -1,13 +1,14 @@
 """Which of the services' programs this machine has, and where.
 
 The real `rabbitmq-server` is wanted, not the wrapper on PATH that some distributions put before it: the wrapper changes
-the user and the folders of the node.
+the user and the folders of the node. A real one on PATH comes before those of the system's packages, so that another
+version can be chosen.
 """
 
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from msgspec import Struct
@@ -81,12 +82,16 @@ class Services(Struct, frozen=True):
         return self.postgresql
 
 
-def find_services() -> Services:
-    """Look for RabbitMQ, Erlang's port mapper, Redis (or Valkey) and PostgreSQL."""
-    rabbitmq = _first("rabbitmq-server", [*(Path(folder) for folder in RABBITMQ_FOLDERS), None])
+def find_services(rabbitmq_folders: Sequence[str] = RABBITMQ_FOLDERS) -> Services:
+    """Look for RabbitMQ, Erlang's port mapper, Redis (or Valkey) and PostgreSQL.
+
+    Args:
+        rabbitmq_folders: where packages put RabbitMQ's real programs.
+    """
+    rabbitmq = _find_rabbitmq(rabbitmq_folders)
     redis = next((found for name in REDIS_NAMES if (found := shutil.which(name))), None)
     return Services(
-        rabbitmq=Service(rabbitmq, _rabbitmq_version(Path(rabbitmq))) if rabbitmq else None,
+        rabbitmq=Service(rabbitmq, _rabbitmq_version(rabbitmq) or "unknown") if rabbitmq else None,
         epmd=_first("epmd", [None, *(Path(folder) for folder in ERLANG_FOLDERS), *_erts_folders()]),
         redis=Service(redis, _redis_version(redis)) if redis else None,
         postgresql=_find_postgresql(),
@@ -99,6 +104,13 @@ def _first(name: str, folders: Iterable[Path | None]) -> str | None:
         if found := shutil.which(name if folder is None else str(folder / name)):
             return found
     return None
+
+
+def _find_rabbitmq(folders: Sequence[str]) -> str | None:
+    on_path = _first("rabbitmq-server", [None])
+    if on_path is not None and _rabbitmq_version(on_path) is not None:
+        return on_path
+    return _first("rabbitmq-server", [Path(folder) for folder in folders]) or on_path
 
 
 def _find_postgresql() -> tuple[str, str] | None:
@@ -121,10 +133,11 @@ def _erts_folders() -> list[Path]:
     return [folder for root in roots for folder in sorted(root.glob("erts-*/bin"))]
 
 
-def _rabbitmq_version(program: Path) -> str:
-    plugins = program.resolve().parent.parent / "plugins"
+def _rabbitmq_version(program: str) -> str | None:
+    """Return the version of a real server, whose plugins lie beside it; None for a wrapper."""
+    plugins = Path(program).resolve().parent.parent / "plugins"
     names = [path.name.removesuffix(".ez") for path in plugins.glob("rabbit-*")]
-    return names[0].removeprefix("rabbit-") if names else "unknown"
+    return names[0].removeprefix("rabbit-") if names else None
 
 
 def _redis_version(program: str) -> str:

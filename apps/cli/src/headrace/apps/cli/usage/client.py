@@ -3,26 +3,17 @@
 from typing import Any
 
 import httpx
-import msgspec
-from msgspec import Struct
 
 from headrace.accounts.ledger.report import UsagePage, UsageQuery, UsageSum
+from headrace.apps.cli.asking import ask
 from headrace.gateway.usage.wire import UsageBody
-from headrace.schema.errors import ErrorCode, HeadraceError
 
+NO_KEY = (
+    "the key is missing or wrong: set HEADRACE_ACCOUNTS_ADMIN_KEY for all usage, or HEADRACE_API_KEY to the key of a "
+    "tenant for its own"
+)
+NOT_THERE = "this gateway has no usage ledger: it needs accounts.enabled"
 OWN_PATH, ADMIN_PATH = "/v1/usage", "/admin/v1/usage"
-
-
-class ErrorDetail(Struct, frozen=True):
-    """What a gateway says is wrong, as far as both of its shapes agree."""
-
-    message: str
-
-
-class ErrorBody(Struct, frozen=True):
-    """How a gateway says it."""
-
-    error: ErrorDetail
 
 
 class UsageClient:
@@ -47,31 +38,16 @@ class UsageClient:
             "start": query.start,
             "end": query.end,
             "group_by": ",".join(query.group_by),
-            "tenant": query.tenant_id,
-            "key": query.key_id,
+            "tenant": query.tenant,
+            "key": query.key,
             "model": query.model,
             "limit": query.limit,
             "page": query.after,
         }
         parameters = {name: value for name, value in given.items() if value is not None}
-        try:
-            answer = await self._http.get(self._path, params=parameters)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            reason = str(error) or type(error).__name__
-            raise HeadraceError(
-                ErrorCode.ACCOUNTS_UNAVAILABLE, f"no gateway answers at {self._http.base_url}: {reason}"
-            ) from None
-        if answer.is_error:
-            raise _failure_of(answer)
-        return self._read(query, answer)
-
-    def _read(self, query: UsageQuery, answer: httpx.Response) -> UsagePage:
-        try:
-            body = msgspec.json.decode(answer.content, type=UsageBody)
-        except msgspec.DecodeError:
-            raise HeadraceError(
-                ErrorCode.ACCOUNTS_UNAVAILABLE, f"what answers at {self._http.base_url} is no gateway of this version"
-            ) from None
+        body = await ask(
+            self._http, self._path, UsageBody, parameters=parameters, unauthorized=NO_KEY, not_there=NOT_THERE
+        )
         self.currency = body.currency
         sums: list[UsageSum] = []
         for bucket in body.data:
@@ -93,22 +69,9 @@ class UsageClient:
                         cached_tokens=each.input_cached_tokens,
                         reasoning_tokens=each.output_reasoning_tokens,
                         cost_micros=each.cost_micros,
+                        tenant_name=each.project_name,
+                        key_name=each.api_key_name,
+                        key_prefix=each.api_key_prefix,
                     )
                 )
         return UsagePage(sums=tuple(sums), after=body.next_page)
-
-
-def _failure_of(answer: httpx.Response) -> HeadraceError:
-    if answer.status_code == 404:
-        return HeadraceError(ErrorCode.NOT_FOUND, "this gateway has no usage ledger: it needs accounts.enabled")
-    if answer.status_code == 401:
-        return HeadraceError(
-            ErrorCode.UNAUTHORIZED,
-            "the key is missing or wrong: set HEADRACE_ACCOUNTS_ADMIN_KEY for all usage, or HEADRACE_API_KEY to the "
-            "key of a tenant for its own",
-        )
-    try:
-        message = msgspec.json.decode(answer.content, type=ErrorBody).error.message
-    except msgspec.DecodeError:
-        message = f"what answers at {answer.request.url.host} says {answer.status_code}"
-    return HeadraceError(ErrorCode.INVALID_REQUEST, message)

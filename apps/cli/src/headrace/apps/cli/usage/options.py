@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from headrace.apps.cli.accounts.door import Door
+from headrace.apps.cli.accounts.options import Door
 
 
 class UsageOptions(Struct, frozen=True, kw_only=True):
@@ -12,8 +12,8 @@ class UsageOptions(Struct, frozen=True, kw_only=True):
         by: what to group by, with commas.
         since: where to begin: `7d` ago, a date, or an instant; None for this month.
         until: where to end; None for now.
-        tenant: of this tenant's id only.
-        key: of this key's id only.
+        tenant: of this tenant only, by its id or name.
+        key: of this key only, by its id, prefix or name.
         model: of this served name only.
         as_json: print JSON.
         as_csv: print lines for a spreadsheet.

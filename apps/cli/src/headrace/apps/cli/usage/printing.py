@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from headrace.accounts.ledger.report import DIMENSIONS, Dimension, UsagePage, UsageQuery, UsageSum
+from headrace.accounts.secrets import START
 from headrace.gateway.usage.render import to_csv
 
 MICROS = 1_000_000
@@ -37,14 +38,24 @@ def print_table(query: UsageQuery, sums: Sequence[UsageSum], *, currency: str, w
     for name, total in zip((*_NUMBERS, f"COST {currency}".strip()), totals, strict=True):
         table.add_column(name, justify="right", footer=total)
     for each in sums:
-        table.add_row(*(_show(name, each.group.get(name, "")) for name in dimensions), *_numbers(each))
+        table.add_row(*(_show(name, each) for name in dimensions), *_numbers(each))
     text = io.StringIO()
     Console(file=text, width=width, highlight=False, markup=False).print(table)
     return text.getvalue()
 
 
-def _show(name: Dimension, value: str | int) -> str:
-    return datetime.fromtimestamp(int(value), UTC).date().isoformat() if name == "day" else str(value) or "-"
+def _show(name: Dimension, each: UsageSum) -> str:
+    """Say what a sum is of: a tenant and a key by their names, where they still have any."""
+    value = each.group.get(name, "")
+    match name:
+        case "day":
+            return datetime.fromtimestamp(int(value), UTC).date().isoformat()
+        case "tenant" if each.tenant_name is not None:
+            return each.tenant_name
+        case "key" if each.key_name is not None:
+            return f"{each.key_name} {START}{each.key_prefix}"
+        case _:
+            return str(value) or "-"
 
 
 def _numbers(each: UsageSum) -> list[str]:

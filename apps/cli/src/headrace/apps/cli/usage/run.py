@@ -14,6 +14,7 @@ from headrace.accounts.ledger.report import DatabaseUsageReport, UsageQuery, Usa
 from headrace.apps.cli.accounts.door import DEFAULT_URL, TIMEOUT_SECONDS
 from headrace.apps.cli.accounts.run import FILE_WIDTH
 from headrace.apps.cli.environment import read_environment
+from headrace.apps.cli.served import list_names
 from headrace.apps.cli.usage.asking import to_query
 from headrace.apps.cli.usage.client import UsageClient
 from headrace.apps.cli.usage.options import UsageOptions
@@ -54,7 +55,10 @@ def show_usage(options: UsageOptions, environ: Mapping[str, str], *, now: dateti
         raise ValueError("--url and --database are two ways to the same: give one of them")
     query = to_query(options, now=now)
     settings = read_settings(config=options.door.config, environ=environ)
-    sums, currency = _read_inside(settings, query) if options.door.database else _read_outside(options, settings, query)
+    if options.door.database:
+        sums, currency = _read_inside(settings, structs.replace(query, served=list_names(settings)))
+    else:
+        sums, currency = _read_outside(options, settings, query)
     if options.as_json:
         return print_json(sums)
     if options.as_csv:
@@ -81,7 +85,7 @@ def _read_inside(settings: Settings, query: UsageQuery) -> tuple[list[UsageSum],
 def _read_outside(options: UsageOptions, settings: Settings, query: UsageQuery) -> tuple[list[UsageSum], str]:
     admin_key = settings.accounts.admin_key
     key = admin_key or settings.gateway.api_key
-    if query.tenant_id is not None and admin_key is None:
+    if query.tenant is not None and admin_key is None:
         raise ValueError("--tenant needs the administrators' key: set HEADRACE_ACCOUNTS_ADMIN_KEY")
     headers = {} if key is None else {"Authorization": f"Bearer {key.reveal()}"}
     url = (options.door.url or DEFAULT_URL).rstrip("/")

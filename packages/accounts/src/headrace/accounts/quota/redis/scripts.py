@@ -11,6 +11,7 @@ from redis.exceptions import NoScriptError, RedisError
 
 from headrace.accounts.quota.base import QuotaUnavailableError
 from headrace.accounts.quota.redis.lua import PRELUDE, SCRIPTS
+from headrace.accounts.quota.redis.peeking import PEEK
 
 
 class Scripts:
@@ -24,7 +25,7 @@ class Scripts:
     def __init__(self, client: "redis.asyncio.Redis", *, connections: int) -> None:
         self._client: Any = client
         self._free = asyncio.Semaphore(connections)
-        self._texts = {name: f"{PRELUDE}{text}" for name, text in SCRIPTS.items()}
+        self._texts = {name: f"{PRELUDE}{text}" for name, text in SCRIPTS.items()} | {"peek": PEEK}
         # Redis knows a script by this hash; nothing is kept secret with it.
         self._hashes = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest() for name, text in self._texts.items()

@@ -11,9 +11,11 @@ from headrace.accounts.quota.base import (
     Counter,
     Granted,
     LimitKind,
+    Peeked,
     Refused,
     Reservation,
     Settlement,
+    Spent,
     Standing,
     Subject,
     Unseeded,
@@ -117,6 +119,21 @@ class RedisQuotaStore:
             month=Amount(*found["month"]) if "month" in found else None,
         )
 
+    async def peek(self, tenant_id: str, subject: str) -> Peeked:
+        """Return what a subject has taken; see `QuotaStore`."""
+        answer = await self._scripts.run("peek", _prefix(tenant_id), self._arguments() | {"subject": subject})
+        found = _unpack(answer)
+        (requests, requests_reset), (tokens, tokens_reset) = found["requests"], found["tokens"]
+        return Peeked(
+            running=found["running"],
+            requests=requests,
+            requests_reset_seconds=requests_reset / 1000,
+            tokens=tokens,
+            tokens_reset_seconds=tokens_reset / 1000,
+            day=_read_spent(found["day"]),
+            month=_read_spent(found["month"]),
+        )
+
     async def close(self) -> None:
         """Close the connections."""
         await self._scripts.close()
@@ -145,6 +162,11 @@ def _unpack(answer: bytes | int) -> Any:
 def _pack_subject(subject: Subject) -> dict[str, Any]:
     limits = {name: value for name, value in structs.asdict(subject.limits).items() if value is not None}
     return {"name": subject.name} | limits
+
+
+def _read_spent(found: Sequence[int]) -> Spent:
+    used, used_cost, reserved, reserved_cost = found
+    return Spent(used=None if used < 0 else Amount(used, used_cost), reserved=Amount(reserved, reserved_cost))
 
 
 def _read_standings(subjects: Sequence[Subject], standings: Sequence[Sequence[int]]) -> RateLimits:

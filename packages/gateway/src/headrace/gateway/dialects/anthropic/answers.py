@@ -57,6 +57,12 @@ class ThinkingContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="
     signature: str = ""
 
 
+class RedactedThinkingContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="redacted_thinking"):
+    """What it thought before, in a form that only its vendor can read."""
+
+    data: str
+
+
 class DirectCaller(Struct, frozen=True, tag_field="type", tag="direct"):
     """The model made the call itself."""
 
@@ -70,7 +76,7 @@ class ToolUseContent(Struct, frozen=True, kw_only=True, tag_field="type", tag="t
     caller: DirectCaller = DirectCaller()
 
 
-Content = TextContent | ThinkingContent | ToolUseContent
+Content = TextContent | ThinkingContent | RedactedThinkingContent | ToolUseContent
 
 
 class RefusalStopDetails(Struct, frozen=True, kw_only=True, tag_field="type", tag="refusal"):

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
 
-from headrace.schema.messages import ToolName
+from headrace.gateway.dialects.signed_ids import MAX_SIGNED_ID_CHARACTERS
+from headrace.schema.messages import SignatureText, ToolName
 
 UNSUPPORTED_BLOCKS = frozenset(
     {
@@ -64,19 +65,19 @@ class ThinkingBlock(Struct, frozen=True, kw_only=True, tag_field="type", tag="th
     """What an assistant thought, as an answer had it."""
 
     thinking: str
-    signature: str
+    signature: SignatureText
 
 
 class RedactedThinkingBlock(Struct, frozen=True, kw_only=True, tag_field="type", tag="redacted_thinking"):
-    """A thought that only Anthropic can read: no model here can make use of it, so it is left out."""
+    """A thought that only its vendor can read; no other is sent it."""
 
-    data: str
+    data: SignatureText
 
 
 class ToolUseBlock(Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_use"):
     """A call that an assistant made."""
 
-    id: Annotated[str, Meta(min_length=1)]
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_SIGNED_ID_CHARACTERS)]
     name: ToolName
     input: dict[str, Any]
     cache_control: Any = None
@@ -87,7 +88,7 @@ class ToolUseBlock(Struct, frozen=True, kw_only=True, tag_field="type", tag="too
 class ToolResultBlock(Struct, frozen=True, kw_only=True, tag_field="type", tag="tool_result"):
     """What a tool answered."""
 
-    tool_use_id: Annotated[str, Meta(min_length=1)]
+    tool_use_id: Annotated[str, Meta(min_length=1, max_length=MAX_SIGNED_ID_CHARACTERS)]
     content: str | tuple[TextBlock | ImageBlock, ...] | None = None
     is_error: bool | None = None
     cache_control: Any = None

@@ -20,7 +20,8 @@ from headrace.gateway.dialects.anthropic.content import (
     ToolResultBlock,
     ToolUseBlock,
 )
-from headrace.gateway.dialects.anthropic.ids import to_call_id
+from headrace.gateway.dialects.anthropic.ids import HOME, read_tool_use_id
+from headrace.gateway.dialects.signing import read_signature, to_thought
 from headrace.gateway.failure import RequestRefusedError
 from headrace.schema.messages import (
     ImagePart,
@@ -86,21 +87,34 @@ def _check_blocks(role: str, blocks: Sequence[ContentBlock], path: str) -> None:
 
 
 def _to_part(block: ContentBlock) -> Part | None:
-    """Return the part that a block is, or None for one that says nothing to a model here."""
+    """Return the part that a block is, or None for one that is a message of its own, or says nothing."""
     match block:
         case TextBlock():
             return TextPart(block.text)
         case ImageBlock():
             return to_image(block)
         case ThinkingBlock():
-            return ReasoningPart(block.thinking, block.signature)
+            return to_thought(block.thinking, read_signature(block.signature, home=HOME))
+        case RedactedThinkingBlock():
+            signature = read_signature(block.data, home=HOME)
+            return ReasoningPart("", signature.value, signature.signed_by, is_redacted=True) if signature else None
         case ToolUseBlock():
-            arguments = msgspec.json.encode(block.input).decode()
-            return ToolCallPart(id=to_call_id(block.id), name=block.name, arguments=arguments)
-        case RedactedThinkingBlock() | ToolResultBlock():
+            return _to_call(block)
+        case ToolResultBlock():
             return None
         case _:
             assert_never(block)
+
+
+def _to_call(block: ToolUseBlock) -> ToolCallPart:
+    signed = read_tool_use_id(block.id)
+    return ToolCallPart(
+        id=signed.id,
+        name=block.name,
+        arguments=msgspec.json.encode(block.input).decode(),
+        signature=None if signed.signature is None else signed.signature.value,
+        signed_by=None if signed.signature is None else signed.signature.signed_by,
+    )
 
 
 def to_image(block: ImageBlock) -> ImagePart:
@@ -115,7 +129,9 @@ def _to_result(block: ToolResultBlock) -> ToolResultPart:
     content = block.content or ""
     if not isinstance(content, str):
         content = tuple(TextPart(item.text) if isinstance(item, TextBlock) else to_image(item) for item in content)
-    return ToolResultPart(tool_call_id=to_call_id(block.tool_use_id), content=content, is_error=block.is_error is True)
+    return ToolResultPart(
+        tool_call_id=read_tool_use_id(block.tool_use_id).id, content=content, is_error=block.is_error is True
+    )
 
 
 def refuse_value(param: str, problem: str) -> RequestRefusedError:

@@ -60,7 +60,7 @@ class AnthropicParser:
             top_k=wire.top_k,
             top_p=wire.top_p,
         )
-        request = _to_request(wire, parameters, OutputFlags(usage=True, reasoning=thinking != "none"))
+        request = _to_request(wire, parameters, OutputFlags(usage=True, reasoning=thinking != "none", signatures=True))
         check_request(request)
         rendering = partial(AnthropicRendering, thinking=thinking)
         return ParsedCall(request=request, rendering=rendering, stream=wire.stream is True)

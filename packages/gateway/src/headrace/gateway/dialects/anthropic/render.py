@@ -12,6 +12,7 @@ from headrace.gateway.dialects.anthropic.answers import (
     MessageAnswer,
     MessageUsage,
     OutputTokensDetails,
+    RedactedThinkingContent,
     RefusalStopDetails,
     StopDelta,
     StopReason,
@@ -21,10 +22,12 @@ from headrace.gateway.dialects.anthropic.answers import (
     ToolUseContent,
 )
 from headrace.gateway.dialects.anthropic.arguments import to_input
-from headrace.gateway.dialects.anthropic.ids import to_message_id, to_signature, to_tool_use_id
+from headrace.gateway.dialects.anthropic.ids import HOME, to_message_id, to_own_signature, to_tool_use_id
+from headrace.gateway.dialects.signing import to_signature, write_signature
 from headrace.scheduler.base import Submission
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import Event, FinishReason, Usage
+from headrace.schema.messages import ReasoningPart, TextPart, ToolCallPart
 
 Thinking = Literal["none", "shown", "omitted"]
 """Whether a message has blocks of thoughts, and whether these say what was thought."""
@@ -72,16 +75,38 @@ def to_message(answer: Answer, *, request_id: str, model: str, thinking: Thinkin
 
 def _to_content(sequence: SequenceAnswer, request_id: str, thinking: Thinking) -> tuple[Content, ...]:
     content: list[Content] = []
-    if sequence.reasoning and thinking != "none":
-        text = sequence.reasoning if thinking == "shown" else ""
-        content.append(ThinkingContent(thinking=text, signature=to_signature(request_id)))
-    if sequence.text:
-        content.append(TextContent(text=sequence.text))
-    content += (
-        ToolUseContent(id=to_tool_use_id(call.id), name=call.name, input=to_input(call.arguments))
-        for call in sequence.tool_calls
-    )
+    for part in sequence.parts:
+        match part:
+            case ReasoningPart():
+                if thinking != "none":
+                    content.append(_to_thought(part, request_id, thinking))
+            case TextPart():
+                _add_text(content, part.text)
+            case ToolCallPart():
+                id_ = to_tool_use_id(part.id, to_signature(part))
+                content.append(ToolUseContent(id=id_, name=part.name, input=to_input(part.arguments)))
+            case _:
+                assert_never(part)
     return tuple(content)
+
+
+def _add_text(content: list[Content], text: str) -> None:
+    """Add text; what is not shown between two texts does not part them."""
+    last = content[-1] if content else None
+    if isinstance(last, TextContent):
+        content[-1] = TextContent(text=last.text + text)
+    elif text:
+        content.append(TextContent(text=text))
+
+
+def _to_thought(part: ReasoningPart, request_id: str, thinking: Thinking) -> Content:
+    signature = to_signature(part)
+    if signature is not None and part.is_redacted:
+        return RedactedThinkingContent(data=write_signature(signature, home=HOME))
+    return ThinkingContent(
+        thinking=part.text if thinking == "shown" else "",
+        signature=to_own_signature(request_id) if signature is None else write_signature(signature, home=HOME),
+    )
 
 
 def to_stop(reason: FinishReason, stop_sequence: str | None) -> StopDelta:

@@ -15,7 +15,7 @@ from headrace.gateway.answer import Answer
 from headrace.gateway.dialects.anthropic.answers import MessageAnswer, MessageDelta, MessageStart
 from headrace.gateway.dialects.anthropic.blocks import BlockWriter
 from headrace.gateway.dialects.anthropic.errors import to_body
-from headrace.gateway.dialects.anthropic.ids import to_message_id, to_signature
+from headrace.gateway.dialects.anthropic.ids import to_message_id, to_own_signature
 from headrace.gateway.dialects.anthropic.render import (
     Thinking,
     broken_message,
@@ -57,7 +57,7 @@ class AnthropicRendering:
         self._request_id = submission.request_id
         self._model = submission.request.model
         self._thinking: Thinking = thinking
-        self._blocks = BlockWriter(signature=to_signature(submission.request_id), thinking=thinking)
+        self._blocks = BlockWriter(signature=to_own_signature(submission.request_id), thinking=thinking)
         self._input_tokens = 0
         self._has_begun = False
         self._end: SequenceFinished | None = None

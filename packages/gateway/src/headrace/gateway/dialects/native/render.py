@@ -3,18 +3,28 @@
 import struct
 from collections.abc import Sequence
 
-from headrace.gateway.answer import Answer, SequenceAnswer
+from headrace.gateway.answer import Answer, SaidPart, SequenceAnswer
 from headrace.gateway.dialects.native.wire import (
     EchoedPrompt,
     Embedding,
     GenerationAnswer,
     Logprob,
+    SignatureBody,
     TimingSeconds,
     TokenUsage,
     ToolCallPiece,
     WholeSequence,
 )
-from headrace.schema.events import PromptEchoed, PromptEmbedded, Timings, TokenLogprob, ToolCallDelta, Usage
+from headrace.schema.events import (
+    PromptEchoed,
+    PromptEmbedded,
+    Signature,
+    Timings,
+    TokenLogprob,
+    ToolCallDelta,
+    Usage,
+)
+from headrace.schema.messages import ReasoningPart
 from headrace.schema.request import OutputFlags
 
 
@@ -56,11 +66,34 @@ def _to_logprob(item: TokenLogprob) -> Logprob:
     )
 
 
-def to_tool_calls(calls: Sequence[ToolCallDelta]) -> tuple[ToolCallPiece, ...]:
+def to_tool_calls(calls: Sequence[ToolCallDelta], output: OutputFlags) -> tuple[ToolCallPiece, ...]:
     """Return what tool calls grew by."""
-    return tuple(
-        ToolCallPiece(index=call.index, id=call.id, name=call.name, arguments=call.arguments) for call in calls
+    return tuple(_to_piece(call, call.signature if output.signatures else None) for call in calls)
+
+
+def _to_piece(call: ToolCallDelta, signature: Signature | None) -> ToolCallPiece:
+    return ToolCallPiece(
+        index=call.index,
+        id=call.id,
+        name=call.name,
+        arguments=call.arguments,
+        signature=None if signature is None else signature.value,
+        signed_by=None if signature is None else signature.signed_by,
     )
+
+
+def to_signature(signature: Signature | None, output: OutputFlags) -> SignatureBody | None:
+    """Return a signature, if it was asked for."""
+    if signature is None or not output.signatures:
+        return None
+    return SignatureBody(signature=signature.value, signed_by=signature.signed_by, is_redacted=signature.is_redacted)
+
+
+def to_parts(sequence: SequenceAnswer, output: OutputFlags) -> tuple[SaidPart, ...]:
+    """Return what was said in the order in which it was, if signatures were asked for."""
+    if not output.signatures:
+        return ()
+    return tuple(part for part in sequence.parts if output.reasoning or not isinstance(part, ReasoningPart))
 
 
 def to_prompt(event: PromptEchoed) -> EchoedPrompt:
@@ -105,4 +138,5 @@ def _to_sequence(sequence: SequenceAnswer, output: OutputFlags) -> WholeSequence
         reasoning=sequence.reasoning if output.reasoning else None,
         tool_calls=sequence.tool_calls,
         logprobs=to_logprobs(sequence.logprobs) if output.logprobs else None,
+        parts=to_parts(sequence, output),
     )

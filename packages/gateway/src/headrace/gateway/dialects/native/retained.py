@@ -18,9 +18,9 @@ from headrace.gateway.dialects.native.render import to_whole_answer
 from headrace.gateway.dialects.native.stream import NativeRendering
 from headrace.gateway.failure import failure_of_event
 from headrace.gateway.headers import RETAINED_HEADER, request_id_headers
-from headrace.gateway.retained.generations import Taken
+from headrace.gateway.retained.kept import Taken, check_place
 from headrace.gateway.retained.numbering import NumberedRendering
-from headrace.gateway.retained.places import read_place
+from headrace.gateway.retained.places import START, read_place
 from headrace.gateway.retained.reader import OpenedSource
 from headrace.gateway.sse import EventStreamResponse
 from headrace.scheduler.base import Submission
@@ -71,7 +71,10 @@ class RetainedDesk:
 
     async def _stream(self, http: HttpRequest, taken: Taken) -> ASGIResponse:
         submission = taken.submission
-        place = read_place(http.headers, submission.request_id)
+        named = read_place(http.headers)
+        if named is not None:
+            await check_place(named, taken.reader)
+        place = START if named is None else named.place
         if taken.reader.has_nothing_after(place.events):
             await taken.reader.aclose()
             # What tells a browser's EventSource to come back no more.

@@ -18,6 +18,7 @@ from headrace.gateway.dialects.native.errors import to_detail
 from headrace.gateway.dialects.native.render import (
     to_logprobs,
     to_prompt_logprobs,
+    to_signature,
     to_timings,
     to_tool_calls,
     to_usage,
@@ -57,7 +58,8 @@ class NativeRendering:
         self._output = submission.request.output
         self._head = f"event: {wire.EVENT_NAME}\nid: {submission.request_id}:".encode()
         self.position = 0
-        self._is_text_only = not (self._output.token_ids or self._output.reasoning or self._output.logprobs)
+        output = self._output
+        self._is_text_only = not (output.token_ids or output.reasoning or output.logprobs or output.signatures)
 
     def render_events(self, events: Sequence[Event]) -> bytes:
         """Return one frame with all of the events."""
@@ -85,8 +87,10 @@ class NativeRendering:
                 text=event.text,
                 token_ids=event.token_ids if output.token_ids else None,
                 reasoning=event.reasoning if output.reasoning else "",
-                tool_calls=to_tool_calls(event.tool_calls),
+                tool_calls=to_tool_calls(event.tool_calls, output),
                 logprobs=to_logprobs(event.logprobs) if output.logprobs else None,
+                thought_signature=to_signature(event.thought_signature, output) if output.reasoning else None,
+                text_signature=to_signature(event.text_signature, output),
             )
         )
 

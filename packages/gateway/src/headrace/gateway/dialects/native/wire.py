@@ -4,7 +4,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from headrace.gateway.answer import ToolCall
+from headrace.gateway.answer import SaidPart, ToolCall
 from headrace.schema.events import FinishReason, Stage
 from headrace.schema.request import ChatCompletionRequest
 
@@ -48,13 +48,29 @@ class Logprob(Struct, frozen=True, kw_only=True, omit_defaults=True):
     top: "tuple[Logprob, ...]" = ()
 
 
+class SignatureBody(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What a vendor signed something with; the fields of a part with the same names take it back.
+
+    Attributes:
+        signature: the signature.
+        signed_by: the kind of provider that it is of.
+        is_redacted: it is the thought itself, which only its vendor can read.
+    """
+
+    signature: str
+    signed_by: str
+    is_redacted: bool = False
+
+
 class ToolCallPiece(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a tool call grew by; `id` and `name` are in its first piece only."""
+    """What a tool call grew by; `id`, `name` and the signature are in its first piece only."""
 
     index: int
     id: str | None = None
     name: str | None = None
     arguments: str = ""
+    signature: str | None = None
+    signed_by: str | None = None
 
 
 class ErrorDetail(Struct, frozen=True, kw_only=True):
@@ -80,7 +96,7 @@ class ErrorBody(Struct, frozen=True):
 
 
 class WholeSequence(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One sampled answer."""
+    """One sampled answer. `parts` is there if `output.signatures` asked: what to send back as the assistant's words."""
 
     index: int
     text: str
@@ -90,6 +106,7 @@ class WholeSequence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[Logprob, ...] | None = None
+    parts: tuple[SaidPart, ...] = ()
 
 
 class EchoedPrompt(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -131,6 +148,7 @@ class KeptSequence(Struct, frozen=True, kw_only=True, omit_defaults=True):
     reasoning: str | None = None
     tool_calls: tuple[ToolCall, ...] = ()
     logprobs: tuple[Logprob, ...] | None = None
+    parts: tuple[SaidPart, ...] = ()
 
 
 class RetainedGeneration(Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -176,7 +194,10 @@ class SequenceStartedEvent(Struct, frozen=True, kw_only=True, tag_field="type", 
 
 
 class SequenceDeltaEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="sequence_delta"):
-    """A sequence grew: by reasoning, then text, then tool calls. The rest is there if `output` asked for it."""
+    """A sequence grew: by reasoning, then text, then tool calls. The rest is there if `output` asked for it.
+
+    A signature ends the thought or the text before it: more of that is another one.
+    """
 
     index: int
     text: str
@@ -184,6 +205,8 @@ class SequenceDeltaEvent(Struct, frozen=True, kw_only=True, omit_defaults=True, 
     reasoning: str = ""
     tool_calls: tuple[ToolCallPiece, ...] = ()
     logprobs: tuple[Logprob, ...] | None = None
+    thought_signature: SignatureBody | None = None
+    text_signature: SignatureBody | None = None
 
 
 class PromptEchoedEvent(EchoedPrompt, frozen=True, kw_only=True, tag_field="type", tag="prompt_echoed"):

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from headrace.accounts.quota.base import LimitKind
 from headrace.gateway.dialects.openai.wire import OpenAIErrorBody, OpenAIErrorDetail
 from headrace.gateway.failure import Failure
 from headrace.gateway.rate_limits import openai_headers
@@ -101,13 +102,21 @@ def to_body(failure: Failure, name_field: Callable[[str], str | None] = to_param
 def _code_of(failure: Failure, param: str | None) -> str | None:
     if failure.status == 400 and param is not None and _TOOL_SCHEMA.fullmatch(param):
         return "invalid_function_parameters"
+    if failure.limit == LimitKind.TOKENS_PER_MINUTE:
+        # Also of a request that is larger than the whole limit: OpenAI says it of both.
+        return _CODES[ErrorCode.RATE_LIMITED]
+    if failure.code == ErrorCode.NOT_FOUND and param is not None:
+        # The address is right, and what it asks for is not there.
+        return failure.code
     return failure.reason or _CODES.get(failure.code, failure.code)
 
 
 def _type_of(failure: Failure) -> str:
+    # OpenAI's types for 429 are what the limit counts; a budget that is spent has one of its own.
+    if failure.limit == LimitKind.TOKENS_PER_MINUTE:
+        return "tokens"
     if failure.code == ErrorCode.QUOTA_EXCEEDED:
         return "insufficient_quota"
     if failure.status == 429:
-        # OpenAI's types for this are the limits that were reached: ours is that of requests.
         return "requests"
     return "server_error" if failure.status >= 500 else "invalid_request_error"

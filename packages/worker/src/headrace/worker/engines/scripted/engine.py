@@ -4,6 +4,7 @@ import asyncio
 import heapq
 import math
 from collections.abc import AsyncGenerator
+from functools import partial
 
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import Event, GenerationStarted
@@ -12,6 +13,7 @@ from headrace.worker.engines.base import EngineDeadError, EngineJob, EngineLoad
 from headrace.worker.engines.scripted.reading import read_job
 from headrace.worker.engines.scripted.run import ScriptedRun
 from headrace.worker.engines.scripted.script import Script
+from headrace.worker.engines.suspension import Suspension
 
 # A timer may fire a little early: what is due within this time is due.
 _CLOCK_SLACK_SECONDS = 1e-4
@@ -32,6 +34,7 @@ class ScriptedEngine:
         self._max_model_tokens = max_model_tokens
         self._running: list[ScriptedRun] = []
         self._waiting: list[ScriptedRun] = []
+        self._suspended: set[ScriptedRun] = set()
         self._jobs = 0
         self._timer: asyncio.Handle | None = None
         self._timer_at = 0.0
@@ -63,10 +66,12 @@ class ScriptedEngine:
                     await run.next_step()
         finally:
             self._leave(run)
+            if not run.is_complete:
+                job.on_cut(run.usage)
 
-    def can_continue(self, request: ChatCompletionRequest) -> bool:  # noqa: ARG002 - a script knows its whole answer
-        """Tell that every job goes on."""
-        return True
+    def can_continue(self, request: ChatCompletionRequest) -> bool:
+        """Tell that every job goes on but a beam search: a script could, and plays an engine that searches anew."""
+        return request.generation_parameters.beam_search is None
 
     def load(self) -> EngineLoad:
         """Return how full it pretends to be."""
@@ -92,17 +97,35 @@ class ScriptedEngine:
             raise EngineDeadError(self._end)
         run = read_job(job, self._script, turn=self._jobs, max_model_tokens=self._max_model_tokens)
         self._jobs += 1
-        heapq.heappush(self._waiting, run)
-        self._admit_soon()
+        self._line_up(run)
+        job.suspension.follow(partial(self._hold_or_go_on, run, job.suspension))
+        self._hold_or_go_on(run, job.suspension)
         return run, GenerationStarted(job.worker_id, run.input_tokens)
 
-    def _leave(self, run: ScriptedRun) -> None:
+    def _line_up(self, run: ScriptedRun) -> None:
+        heapq.heappush(self._waiting, run)
+        self._admit_soon()
+
+    def _leave(self, run: ScriptedRun) -> bool:
+        """Tell whether the run was still under way."""
         if run in self._running:
             self._running.remove(run)
             self._admit_soon()
         elif run in self._waiting:
             self._waiting.remove(run)
             heapq.heapify(self._waiting)
+        elif run in self._suspended:
+            self._suspended.remove(run)
+        else:
+            return False
+        return True
+
+    def _hold_or_go_on(self, run: ScriptedRun, suspension: Suspension) -> None:
+        if suspension.is_on != (run in self._suspended) and self._leave(run):
+            if suspension.is_on:
+                self._suspended.add(run)
+            else:
+                self._line_up(run)
 
     def _admit_soon(self) -> None:
         """Bring the next step forward to when a waiting job can have its slot: at once where nothing runs."""
@@ -177,5 +200,5 @@ class ScriptedEngine:
         self._end = reason
         if self._timer is not None:
             self._timer.cancel()
-        for run in [*self._running, *self._waiting]:
+        for run in [*self._running, *self._waiting, *self._suspended]:
             run.fail(EngineDeadError(reason))

@@ -59,10 +59,9 @@ class SequencePlan(Struct, frozen=True):
         """Return made-up ids of the tokens from `start` up to `end`: the same text has the same id."""
         return tuple(make_token_id(text) for text in self.texts[start:end])
 
-    @property
-    def reasoning_tokens(self) -> int:
-        """How many of its tokens are reasoning."""
-        return sum(part.end - part.start for part in self.segments if part.kind == "reasoning")
+    def reasoning_tokens_until(self, end: int) -> int:
+        """Return how many of the tokens up to `end` are reasoning."""
+        return sum(max(0, min(part.end, end) - part.start) for part in self.segments if part.kind == "reasoning")
 
 
 def plan_sequence(tokens: Sequence[str], *, limit: int, stop: Sequence[str]) -> SequencePlan:

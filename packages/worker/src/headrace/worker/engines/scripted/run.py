@@ -130,7 +130,7 @@ class ScriptedRun:
             if end == length:
                 events.append(SequenceFinished(index, plan.finish_reason, plan.stop_sequence))
         if self.is_complete:
-            events.append(GenerationFinished(self._usage()))
+            events.append(GenerationFinished(self.usage))
         return events
 
     def _take_delta(self, index: int, plan: SequencePlan, start: int, end: int) -> SequenceDelta | None:
@@ -166,10 +166,12 @@ class ScriptedRun:
             return ToolCallDelta(part.call, text)
         return ToolCallDelta(part.call, text, make_call_id(self._request_id, index, part.call), part.name)
 
-    def _usage(self) -> Usage:
-        plans = self._plans
-        spoken = sum(plan.length for plan in plans)
-        return Usage(self.input_tokens, spoken, reasoning_tokens=sum(plan.reasoning_tokens for plan in plans))
+    @property
+    def usage(self) -> Usage:
+        """What it has used so far, whether its reader has taken it or not."""
+        ends = [min(self.position, plan.length) for plan in self._plans]
+        reasoning = sum(plan.reasoning_tokens_until(end) for plan, end in zip(self._plans, ends, strict=True))
+        return Usage(self.input_tokens, sum(ends), reasoning_tokens=reasoning)
 
 
 def _make_logprobs(texts: Sequence[str], top: int) -> tuple[TokenLogprob, ...]:

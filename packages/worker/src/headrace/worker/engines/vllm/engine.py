@@ -45,7 +45,7 @@ class VllmEngine:
         self._began_at = began_at
         self._planner = JobPlanner(library)
         self._life = EngineLife(name, KIND)
-        self._waiting_tokens = 0
+        self._unanswered: dict[str, tuple[EngineJob, int]] = {}
 
     @property
     def slots(self) -> int:
@@ -88,8 +88,7 @@ class VllmEngine:
             finished_tokens=continuation.finished_tokens,
         )
         run = await self._begin(job, plan) if plan.requests else None
-        waiting = sum(request.prompt.token_count for request in plan.requests)
-        self._waiting_tokens += waiting
+        self._unanswered[job.request_id] = job, sum(request.prompt.token_count for request in plan.requests)
         try:
             yield [GenerationStarted(job.worker_id, plan.input_tokens)]
             if echoes := fold.begin():
@@ -101,27 +100,31 @@ class VllmEngine:
                 yield fold.read(number, step)
             async with aclosing(run.outputs()) as outputs:
                 async for number, output in outputs:
-                    if waiting:
-                        self._waiting_tokens -= waiting
-                        waiting = 0
+                    self._unanswered.pop(job.request_id, None)
                     if events := fold.read(number, output):
                         yield events
         finally:
-            self._waiting_tokens -= waiting
+            self._unanswered.pop(job.request_id, None)
             if run is not None and not fold.is_finished:
+                job.on_cut(fold.usage)
                 await run.abort()
             elif run is not None:
                 run.end()
 
     def can_continue(self, request: ChatCompletionRequest) -> bool:
-        """Tell whether a job goes on: by replay, which a search has no use for."""
+        """Tell whether a job goes on: by replay, which a search has no use for.
+
+        A search that is held asks for no further step. Other jobs need not be told: the engine's scheduler takes back
+        what is of the batch lane wherever an online request finds no slot; see `making_way`.
+        """
         return self._library.can_replay and request.generation_parameters.beam_search is None
 
     def load(self) -> EngineLoad:
         """Return how full the engine is: by its own last step, and what it was given and has not answered yet."""
         total = self._library.kv_tokens_total
         used = round(self._library.kv_usage * total)
-        return EngineLoad(kv_tokens_total=total, kv_tokens_used=used, waiting_tokens=self._waiting_tokens)
+        waiting = sum(tokens for job, tokens in self._unanswered.values() if not job.suspension.is_on)
+        return EngineLoad(kv_tokens_total=total, kv_tokens_used=used, waiting_tokens=waiting)
 
     async def wait_dead(self) -> None:
         """Return when the engine's process has died."""

@@ -171,13 +171,13 @@ class EventFold:
             self._open_units.discard(unit)
             if not self._open_units:
                 self.is_finished = True
-                events.append(GenerationFinished(self._count()))
+                events.append(GenerationFinished(self.usage))
         return events
 
     def end_without_engine(self) -> list[Event]:
         """Return the end of a job that has nothing to ask of the engine."""
         self.is_finished = True
-        return [GenerationFinished(self._count())]
+        return [GenerationFinished(self.usage)]
 
     def _begin_unit(self, unit: int, output: StepOutput, events: list[Event]) -> None:
         self._cached[unit] = output.num_cached_tokens or 0
@@ -189,7 +189,9 @@ class EventFold:
             shown = self._tokens.show_prompt(prompt.token_ids, places, top=flags.prompt_logprobs)
             events.append(PromptEchoed(number, prompt.text, tuple(prompt.token_ids), shown))
 
-    def _count(self) -> Usage:
+    @property
+    def usage(self) -> Usage:
+        """What the job has used so far."""
         # A prompt that was asked for its sequences one by one is one prompt all the same.
         first_units = {unit.prompt: number for number, unit in reversed(list(enumerate(self._units)))}
         cached = sum(self._cached.get(number, 0) for number in first_units.values())

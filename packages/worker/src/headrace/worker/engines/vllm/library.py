@@ -345,11 +345,11 @@ class VllmLibrary:
 
 
 def _choose_scheduler(config: Any) -> None:
-    # Ours applies the masks of a constrained beam search, and is vLLM's own otherwise.
+    # Ours applies the masks of a constrained beam search, has batch work make way, and is vLLM's own otherwise.
     scheduling = config.scheduler_config
     if scheduling.scheduler_cls is None and config.model_config.runner_type == "generate":
-        kind = "MaskingAsyncScheduler" if scheduling.async_scheduling else "MaskingScheduler"
-        scheduling.scheduler_cls = f"headrace.worker.engines.vllm.beam.scheduler.{kind}"
+        kind = "LaneAsyncScheduler" if scheduling.async_scheduling else "LaneScheduler"
+        scheduling.scheduler_cls = f"headrace.worker.engines.vllm.scheduler.{kind}"
 
 
 def _install_replay(config: Any) -> None:

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 
 from headrace.worker.engines.base import EngineDeadError
+from headrace.worker.engines.suspension import Suspension
 from headrace.worker.engines.vllm.fold import StepOutput
 from headrace.worker.engines.vllm.library import OutputQueue
 
@@ -29,6 +30,7 @@ class EngineLife:
         self._dead = asyncio.Event()
         self.is_closed = False
         self.queues: set[OutputQueue] = set()
+        self._resting: set[asyncio.Event] = set()
 
     def check(self) -> None:
         """Raise `EngineDeadError` where nothing can be asked of the engine any more."""
@@ -48,6 +50,22 @@ class EngineLife:
         except Exception as error:
             raise self._explain() from error
 
+    async def rest(self, suspension: Suspension) -> None:
+        """Return when a job is not held, or not any more.
+
+        Raises:
+            EngineDeadError: the engine died or was closed.
+        """
+        while suspension.is_on:
+            self.check()
+            changed = asyncio.Event()
+            suspension.follow(changed.set)
+            self._resting.add(changed)
+            try:
+                await changed.wait()
+            finally:
+                self._resting.discard(changed)
+
     def take(self, queue: OutputQueue) -> StepOutput | None:
         """Return what is in a queue now; see `read`."""
         try:
@@ -64,6 +82,7 @@ class EngineLife:
         if not self.is_closed:
             _log.error("engine died", model=self._name, kind=self._kind)
             self._dead.set()
+            self._rouse()
 
     async def wait_dead(self) -> None:
         """Return when the process has died by itself."""
@@ -74,3 +93,8 @@ class EngineLife:
         self.is_closed = True
         for queue in self.queues:
             queue.put(EngineDeadError("the engine was closed"))
+        self._rouse()
+
+    def _rouse(self) -> None:
+        for changed in self._resting:
+            changed.set()

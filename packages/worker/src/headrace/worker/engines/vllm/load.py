@@ -3,7 +3,7 @@
 """How full vLLM's KV cache is, without the statistics that cost it time on every token.
 
 vLLM tells it in the statistics of its scheduler, which are off here. The scheduler inside the engine's process sends
-the one figure that is wanted, now and then; see `beam.scheduler`.
+the one figure that is wanted, now and then; see `scheduler`.
 """
 
 import time

@@ -24,7 +24,16 @@ _OWNED = {
     "reasoning_parser": "reasoning_parser",
 }
 # Arguments that the worker relies on.
-_FIXED = frozenset({"logits_processors", "runner", "scheduling_policy", "stream_interval", "structured_outputs_config"})
+_FIXED = frozenset(
+    {
+        "logits_processors",
+        "runner",
+        "scheduler_cls",
+        "scheduling_policy",
+        "stream_interval",
+        "structured_outputs_config",
+    }
+)
 
 
 class Machine(Struct, frozen=True, kw_only=True):

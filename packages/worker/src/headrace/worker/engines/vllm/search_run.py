@@ -54,6 +54,7 @@ async def _open(library: VllmLibrary, life: EngineLife, job: EngineJob, request:
         request.prompt,
         request_id,
         submit=partial(library.submit, priority=engine_priority(job.priority, job.lane), model=job.request.model),
+        rest=partial(life.rest, job.suspension),
         read=life.read,
         abort=library.abort_all,
         queues=life.queues,

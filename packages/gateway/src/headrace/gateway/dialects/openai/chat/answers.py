@@ -7,6 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, Struct, UnsetType
 
+from headrace.gateway.dialects.openai.chat.signatures import ExtraContent, ThoughtBlock
 from headrace.gateway.dialects.openai.wire import CompletionUsage
 
 FinishReason = Literal["stop", "length", "tool_calls", "content_filter"]
@@ -49,12 +50,14 @@ class AnsweredToolCall(Struct, frozen=True, kw_only=True):
     id: str
     type: Literal["function"] = "function"
     function: AnsweredFunction
+    extra_content: ExtraContent | UnsetType = UNSET
 
 
 class AnswerMessage(Struct, frozen=True, kw_only=True):
     """The message of a choice.
 
-    What the model thought has two names, since clients know one or the other.
+    What the model thought has two names, since clients know one or the other. Where a vendor signed it, it is there
+    once more, with the signature.
     """
 
     role: Literal["assistant"] = "assistant"
@@ -62,6 +65,8 @@ class AnswerMessage(Struct, frozen=True, kw_only=True):
     refusal: None = None
     reasoning_content: str | UnsetType | None = UNSET
     reasoning: str | UnsetType | None = UNSET
+    thinking_blocks: tuple[ThoughtBlock, ...] | UnsetType = UNSET
+    extra_content: ExtraContent | UnsetType = UNSET
     tool_calls: tuple[AnsweredToolCall, ...] | UnsetType = UNSET
 
 
@@ -105,12 +110,13 @@ class FunctionDelta(Struct, frozen=True, kw_only=True):
 
 
 class CallDelta(Struct, frozen=True, kw_only=True):
-    """A call in a frame; its id and type are in its first frame only."""
+    """A call in a frame; its id, its type and its signature are in its first frame only."""
 
     index: int
     id: str | UnsetType = UNSET
     type: Literal["function"] | UnsetType = UNSET
     function: FunctionDelta
+    extra_content: ExtraContent | UnsetType = UNSET
 
 
 class Delta(Struct, frozen=True, kw_only=True):
@@ -120,6 +126,8 @@ class Delta(Struct, frozen=True, kw_only=True):
     content: str | UnsetType | None = UNSET
     reasoning_content: str | UnsetType = UNSET
     reasoning: str | UnsetType = UNSET
+    thinking_blocks: tuple[ThoughtBlock, ...] | UnsetType = UNSET
+    extra_content: ExtraContent | UnsetType = UNSET
     tool_calls: tuple[CallDelta, ...] | UnsetType = UNSET
 
 

@@ -8,6 +8,8 @@ from typing import Annotated, Any, Literal, assert_never
 from msgspec import Meta, Struct
 
 from headrace.gateway.dialects.openai.chat.refusing import unsupported, unsupported_value, wrong_type
+from headrace.gateway.dialects.openai.chat.signatures import ThoughtBlock, read_blocks, read_extra
+from headrace.gateway.dialects.signed_ids import MAX_SIGNED_ID_CHARACTERS, read_signed_id
 from headrace.gateway.failure import RequestRefusedError
 from headrace.schema.messages import (
     ImagePart,
@@ -39,6 +41,8 @@ _ROLE_OF_FIELD: dict[str, Role] = {
     "refusal": "assistant",
     "reasoning": "assistant",
     "reasoning_content": "assistant",
+    "thinking_blocks": "assistant",
+    "extra_content": "assistant",
     "tool_call_id": "tool",
 }
 _DETAILS: dict[str, Literal["auto", "low", "high"]] = {"auto": "auto", "low": "low", "high": "high", "original": "high"}
@@ -75,11 +79,12 @@ class CalledFunction(Struct, frozen=True, kw_only=True):
 class MessageToolCall(Struct, frozen=True, kw_only=True):
     """A call that the assistant made, sent back; `index` is what a stream put into it."""
 
-    id: Annotated[str, Meta(min_length=1)]
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_SIGNED_ID_CHARACTERS)]
     type: str = "function"
     function: CalledFunction | None = None
     custom: Any = None
     index: Any = None
+    extra_content: dict[str, Any] | None = None
 
 
 class ChatMessage(Struct, frozen=True, kw_only=True):
@@ -90,10 +95,12 @@ class ChatMessage(Struct, frozen=True, kw_only=True):
     name: Annotated[str, Meta(max_length=256)] | None = None
     annotations: Any = None
     audio: Any = None
+    extra_content: dict[str, Any] | None = None
     function_call: Any = None
     reasoning: str | None = None
     reasoning_content: str | None = None
     refusal: str | None = None
+    thinking_blocks: tuple[ThoughtBlock, ...] | None = None
     tool_call_id: str | None = None
     tool_calls: tuple[MessageToolCall, ...] | None = None
 
@@ -174,22 +181,26 @@ def _to_tool_result(message: ChatMessage, path: str) -> ToolResultPart:
     if not message.tool_call_id:
         param = f"{path}.tool_call_id"
         raise RequestRefusedError(f"'{param}' is missing", reason="missing_required_parameter", param=param)
-    return ToolResultPart(tool_call_id=message.tool_call_id, content=_to_content(message, "tool", path))
+    call_id = read_signed_id(message.tool_call_id).id
+    return ToolResultPart(tool_call_id=call_id, content=_to_content(message, "tool", path))
 
 
 def _to_answer(message: ChatMessage, path: str) -> str | tuple[Part, ...]:
     """Return what an assistant said: what it thought, then its text, then its calls."""
     thought = message.reasoning_content or message.reasoning
+    blocks = message.thinking_blocks or ()
+    thoughts = read_blocks(blocks, thought) if blocks else ((ReasoningPart(thought),) if thought else ())
+    signature = read_extra(message.extra_content, f"{path}.extra_content")
     calls = tuple(_to_call(call, f"{path}.tool_calls[{i}]") for i, call in enumerate(message.tool_calls or ()))
     said = _to_text(message, path, may_be_null=bool(calls))
-    if not calls and not thought:
+    if not calls and not thoughts and signature is None:
         return said
-    parts = (TextPart(said),) if isinstance(said, str) else said
-    return (
-        *((ReasoningPart(thought),) if thought else ()),
-        *(part for part in parts if isinstance(part, TextPart) and part.text),
-        *calls,
-    )
+    texts = [part for part in ((TextPart(said),) if isinstance(said, str) else said) if isinstance(part, TextPart)]
+    texts = [part for part in texts if part.text]
+    if signature is not None:
+        last = texts.pop().text if texts else ""
+        texts.append(TextPart(last, signature.value, signature.signed_by))
+    return (*thoughts, *texts, *calls)
 
 
 def _to_text(message: ChatMessage, path: str, *, may_be_null: bool) -> str | tuple[TextPart | ImagePart, ...]:
@@ -205,7 +216,15 @@ def _to_call(call: MessageToolCall, path: str) -> ToolCallPart:
         raise unsupported_value(f"{path}.type", call.type, ["function"])
     if call.function is None:
         raise wrong_type(f"{path}.function", "an object")
-    return ToolCallPart(id=call.id, name=call.function.name, arguments=call.function.arguments)
+    signed = read_signed_id(call.id)
+    signature = read_extra(call.extra_content, f"{path}.extra_content") or signed.signature
+    return ToolCallPart(
+        id=signed.id,
+        name=call.function.name,
+        arguments=call.function.arguments,
+        signature=None if signature is None else signature.value,
+        signed_by=None if signature is None else signature.signed_by,
+    )
 
 
 def _check_calls_are_answered(messages: tuple[ChatMessage, ...]) -> None:

@@ -2,7 +2,7 @@
 
 from msgspec import UNSET, Struct, UnsetType
 
-from headrace.gateway.answer import Answer, SequenceAnswer, ToolCall
+from headrace.gateway.answer import Answer, SequenceAnswer
 from headrace.gateway.dialects.openai.chat.answers import (
     AnsweredFunction,
     AnsweredToolCall,
@@ -12,10 +12,14 @@ from headrace.gateway.dialects.openai.chat.answers import (
     FinishReason,
 )
 from headrace.gateway.dialects.openai.chat.logprobs import to_logprobs, to_prompt_logprobs
+from headrace.gateway.dialects.openai.chat.signatures import ThoughtBlock, to_block, to_extra
 from headrace.gateway.dialects.openai.render import to_usage
+from headrace.gateway.dialects.signed_ids import to_signed_id
+from headrace.gateway.dialects.signing import to_signature
 from headrace.gateway.headers import REQUEST_ID_PREFIX
 from headrace.schema import events
 from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.messages import ReasoningPart, TextPart, ToolCallPart
 from headrace.schema.request import OutputFlags
 
 
@@ -79,17 +83,30 @@ def _to_choice(sequence: SequenceAnswer, shown: Shown) -> Choice:
 
 def _to_message(sequence: SequenceAnswer, output: OutputFlags) -> AnswerMessage:
     thought: str | UnsetType | None = (sequence.reasoning or None) if output.reasoning else UNSET
-    calls = tuple(_to_call(call) for call in sequence.tool_calls)
+    calls = tuple(_to_call(part) for part in sequence.parts if isinstance(part, ToolCallPart))
+    extras = [to_extra(to_signature(part)) for part in sequence.parts if isinstance(part, TextPart)]
     return AnswerMessage(
         content=None if not sequence.text and (calls or thought) else sequence.text,
         reasoning_content=thought,
         reasoning=thought,
+        thinking_blocks=(_to_blocks(sequence) if output.reasoning else ()) or UNSET,
+        extra_content=next((extra for extra in extras if extra is not None), UNSET),
         tool_calls=calls or UNSET,
     )
 
 
-def _to_call(call: ToolCall) -> AnsweredToolCall:
-    return AnsweredToolCall(id=call.id, function=AnsweredFunction(name=call.name, arguments=call.arguments))
+def _to_blocks(sequence: SequenceAnswer) -> tuple[ThoughtBlock, ...]:
+    thoughts = [part for part in sequence.parts if isinstance(part, ReasoningPart)]
+    return tuple(to_block(part.text, found) for part in thoughts if (found := to_signature(part)) is not None)
+
+
+def _to_call(part: ToolCallPart) -> AnsweredToolCall:
+    signature = to_signature(part)
+    return AnsweredToolCall(
+        id=to_signed_id(part.id, signature),
+        function=AnsweredFunction(name=part.name, arguments=part.arguments),
+        extra_content=to_extra(signature) or UNSET,
+    )
 
 
 def broken_sequence() -> HeadraceError:

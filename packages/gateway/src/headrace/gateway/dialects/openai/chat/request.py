@@ -94,6 +94,7 @@ def _to_output(wire: ChatCompletionBody) -> OutputFlags:
         token_ids=wire.return_token_ids is True,
         prompt=wire.return_token_ids is True or wire.prompt_logprobs is not None,
         prompt_logprobs=wire.prompt_logprobs,
+        signatures=True,
     )
 
 

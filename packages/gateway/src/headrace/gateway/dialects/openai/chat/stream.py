@@ -10,7 +10,7 @@ from typing import assert_never
 import msgspec
 
 from headrace.gateway.answer import Answer
-from headrace.gateway.dialects.openai.chat.deltas import encode_choice_fields, encode_deltas
+from headrace.gateway.dialects.openai.chat.deltas import SignedThings, encode_choice_fields, encode_deltas
 from headrace.gateway.dialects.openai.chat.render import (
     Shown,
     broken_sequence,
@@ -71,6 +71,7 @@ class OpenAIRendering:
         self._text_tail = b"}," + self._choice_tail
         self._text_heads: dict[int, bytes] = {}
         self._open: set[int] = set()
+        self._signed: dict[int, SignedThings] = {}
         self._prompt_field = b""
 
     def render_events(self, events: Sequence[Event]) -> bytes:
@@ -79,13 +80,15 @@ class OpenAIRendering:
         for event in events:
             if not isinstance(event, SequenceDelta):
                 frames.append(self._render(event))
-            elif event.tool_calls or event.reasoning or not self._is_plain:
+            elif _has_more_than_text(event) or not self._is_plain:
                 frames += self._render_delta(event)
             elif event.text:
                 head = self._text_heads.get(event.index)
                 if head is None:
                     frames.append(self._begin(event.index, _SOME_TEXT))
                     head = self._text_heads[event.index]
+                if self._signed and event.index in self._signed:
+                    self._signed[event.index].end_thought()
                 frames += (head, encode_text(event.text), self._text_tail)
         return b"".join(frames)
 
@@ -146,12 +149,13 @@ class OpenAIRendering:
         """Return the frames of a delta that has more than text: one, and one more for each piece of a tool call."""
         output = self._shown.output
         fields = encode_choice_fields(event, output)
-        deltas = encode_deltas(event, output) or ([b"{}"] if fields is not None else [])
+        deltas = encode_deltas(event, output, self._signed_of(event.index)) or ([b"{}"] if fields is not None else [])
         if not deltas:
             return []
         frames: list[bytes] = []
         if event.index not in self._text_heads:
-            has_text = bool(event.text) or not (event.tool_calls or (event.reasoning and output.reasoning))
+            thinks = output.reasoning and (event.reasoning or event.thought_signature)
+            has_text = bool(event.text) or not (event.tool_calls or thinks)
             frames.append(self._begin(event.index, _SOME_TEXT if has_text else _NO_TEXT))
         head = b'%b{"index":%d,"delta":' % (self._head, event.index)
         first = self._choice_tail if fields is None else fields + self._tail
@@ -159,6 +163,12 @@ class OpenAIRendering:
         for delta in deltas[1:]:
             frames += (head, delta, b",", self._choice_tail)
         return frames
+
+    def _signed_of(self, index: int) -> SignedThings:
+        found = self._signed.get(index)
+        if found is None:
+            found = self._signed[index] = SignedThings()
+        return found
 
     def _finish_sequence(self, event: SequenceFinished) -> bytes:
         reason = to_finish_reason(event.finish_reason, forced_function=self._shown.forced_function)
@@ -180,6 +190,10 @@ class OpenAIRendering:
         if not self._include_usage:
             return DONE
         return b'%b],"usage":%b}\n\n%b' % (self._head, msgspec.json.encode(to_usage(event.usage)), DONE)
+
+
+def _has_more_than_text(event: SequenceDelta) -> bool:
+    return bool(event.tool_calls or event.reasoning or event.thought_signature or event.text_signature)
 
 
 def _render_failure(failure: Failure) -> bytes:

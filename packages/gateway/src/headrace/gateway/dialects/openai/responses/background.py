@@ -8,16 +8,27 @@ from headrace.gateway.dialects.openai.responses.fold import ResponseFold
 from headrace.gateway.dialects.openai.responses.identity import to_request_id
 from headrace.gateway.dialects.openai.responses.keeping import Keeper
 from headrace.gateway.dialects.openai.responses.store import StoredResponse
+from headrace.gateway.retained.reader import OpenedSource, RetainedReader
 from headrace.schema.events import Event
 
 
 class BackgroundRun:
-    """A response that is made; reads its generation."""
+    """A response that is made; reads its generation.
 
-    def __init__(self, fold: ResponseFold, keeper: Keeper, runs: "dict[str, BackgroundRun]") -> None:
+    Args:
+        fold: makes it.
+        keeper: keeps it.
+        runs: those that run, this one among them.
+        retained: reads the generation, if it is retained: then it has an end only if that one has.
+    """
+
+    def __init__(
+        self, fold: ResponseFold, keeper: Keeper, runs: "dict[str, BackgroundRun]", retained: RetainedReader | None
+    ) -> None:
         self._fold = fold
         self._keeper = keeper
         self._runs = runs
+        self._retained = retained
 
     def to_record(self) -> StoredResponse:
         """Return the response as it stands."""
@@ -29,7 +40,11 @@ class BackgroundRun:
 
     async def close(self) -> None:
         """Keep what there is: the whole response, or as much as came before it was given up."""
-        await self._keeper.keep(self._fold.cancel())
+        if self._retained is None:
+            await self._keeper.keep(self._fold.cancel())
+        elif self._retained.has_ended:
+            await self._keeper.replace(self._fold.cancel())
+        # Else another gateway goes on with it.
         self._runs.pop(self._fold.created.id, None)
 
 
@@ -50,7 +65,10 @@ class BackgroundRuns:
         Raises:
             CallFailedError: it is not accepted.
         """
-        run = BackgroundRun(fold, keeper, self._runs)
+        retained = source.reader if isinstance(source, OpenedSource) else None
+        if retained is not None:
+            await keeper.begin(fold.created)
+        run = BackgroundRun(fold, keeper, self._runs, retained)
         await self._detached.start(call, run, source)
         self._runs[fold.created.id] = run
         return run.to_record()

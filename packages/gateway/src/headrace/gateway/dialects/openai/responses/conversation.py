@@ -18,6 +18,8 @@ from headrace.gateway.dialects.openai.responses.items import (
     ReasoningItem,
     Refusal,
 )
+from headrace.gateway.dialects.signed_ids import read_signed_id
+from headrace.gateway.dialects.signing import read_sealed, to_thought
 from headrace.gateway.failure import RequestRefusedError
 from headrace.schema.messages import (
     ImagePart,
@@ -29,6 +31,9 @@ from headrace.schema.messages import (
     ToolCallPart,
     ToolResultPart,
 )
+
+HOME = "openai"
+"""Whose signatures stand in this dialect as they are."""
 
 _ROLES: dict[str, Role] = {"system": "system", "developer": "system", "user": "user", "assistant": "assistant"}
 
@@ -71,9 +76,10 @@ def to_messages(items: Iterable[ConversationItem], *, instructions: str | None) 
                 turn.close()
                 messages.append(Message(role=_ROLES[item.role], content=_to_content(item.content)))
             case ReasoningItem():
-                turn.think("".join([part.text for part in item.content or ()]))
+                text = "".join([part.text for part in item.content or ()])
+                turn.think(to_thought(text, read_sealed(item.encrypted_content or "", home=HOME)))
             case FunctionCallItem():
-                turn.call(ToolCallPart(id=item.call_id, name=item.name, arguments=item.arguments))
+                turn.call(_to_call(item))
             case FunctionCallOutputItem():
                 turn.close()
                 messages.append(Message(role="tool", content=(_to_result(item),)))
@@ -90,11 +96,11 @@ class _Turn:
         self._messages = messages
         self._parts: list[Part] = []
 
-    def think(self, thought: str) -> None:
+    def think(self, thought: ReasoningPart) -> None:
         if any(not isinstance(part, ReasoningPart) for part in self._parts):
             self.close()
-        if thought:
-            self._parts.append(ReasoningPart(thought))
+        if thought.text or thought.signature:
+            self._parts.append(thought)
 
     def say(self, parts: Sequence[Part]) -> None:
         if any(not isinstance(part, ReasoningPart) for part in self._parts):
@@ -108,6 +114,17 @@ class _Turn:
         if self._parts:
             self._messages.append(Message(role="assistant", content=tuple(self._parts)))
             self._parts = []
+
+
+def _to_call(item: FunctionCallItem) -> ToolCallPart:
+    signed = read_signed_id(item.call_id)
+    return ToolCallPart(
+        id=signed.id,
+        name=item.name,
+        arguments=item.arguments,
+        signature=None if signed.signature is None else signed.signature.value,
+        signed_by=None if signed.signature is None else signed.signature.signed_by,
+    )
 
 
 def _to_content(content: str | tuple[ContentPart, ...]) -> str | tuple[Part, ...]:
@@ -133,4 +150,4 @@ def _to_part(part: ContentPart) -> TextPart | ImagePart:
 def _to_result(item: FunctionCallOutputItem) -> ToolResultPart:
     output = item.output
     content = output if isinstance(output, str) else _to_parts(output)
-    return ToolResultPart(tool_call_id=item.call_id, content=content)
+    return ToolResultPart(tool_call_id=read_signed_id(item.call_id).id, content=content)

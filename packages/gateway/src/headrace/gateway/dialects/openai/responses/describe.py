@@ -39,12 +39,19 @@ def describe_paths(components: Components) -> Schema:
             )
         },
         "/v1/responses/{response_id}": {
-            "get": describe_read("retrieveResponse", response, errors) | of_one,
+            "get": describe_read("retrieveResponse", response, errors)
+            | {"parameters": [*parameters, *_stream_parameters()]},
             "delete": deletion | of_one,
         },
         "/v1/responses/{response_id}/cancel": {"post": describe_read("cancelResponse", response, errors) | of_one},
         "/v1/responses/{response_id}/input_items": {"get": items | {"parameters": [*parameters, *_list_parameters()]}},
     }
+
+
+def _stream_parameters() -> list[Schema]:
+    """Return what asks for the stream of a background response in place of the response."""
+    schemas: dict[str, Schema] = {"stream": {"type": "boolean"}, "starting_after": {"type": "integer", "minimum": 0}}
+    return [{"name": name, "in": "query", "schema": schema} for name, schema in schemas.items()]
 
 
 def _list_parameters() -> list[Schema]:

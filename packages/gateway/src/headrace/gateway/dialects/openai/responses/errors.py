@@ -73,6 +73,12 @@ def unknown_item(item_id: str) -> HeadraceError:
     return HeadraceError(ErrorCode.NOT_FOUND, message, param="input")
 
 
+def stream_not_kept() -> HeadraceError:
+    """Return the failure of a call for the stream of a response whose events are not kept."""
+    message = "the events of this response are not kept, or no more: retrieve it without 'stream'"
+    return RequestRefusedError(message, reason="unsupported_value", param="stream")
+
+
 def not_in_background() -> HeadraceError:
     """Return the failure of the cancellation of a response whose client waits for it."""
     message = "Cannot cancel a synchronous response: close its connection, or create it with 'background'."

@@ -8,11 +8,15 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct, field
 
-from headrace.schema.messages import ToolName
+from headrace.gateway.dialects.signed_ids import MAX_SIGNED_ID_CHARACTERS
+from headrace.schema.messages import MAX_SIGNATURE_CHARACTERS, ToolName
 
+# With the name of the vendor before it.
+SealedText = Annotated[str, Meta(max_length=MAX_SIGNATURE_CHARACTERS + 128)]
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 Role = Literal["user", "assistant", "system", "developer"]
-CallId = Annotated[str, Meta(min_length=1, max_length=256)]
+# The signature of a call travels in its id.
+CallId = Annotated[str, Meta(min_length=1, max_length=MAX_SIGNED_ID_CHARACTERS)]
 
 
 class InputText(Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="type", tag="input_text"):
@@ -117,12 +121,15 @@ class FunctionCallOutputItem(
 
 
 class ReasoningItem(Struct, frozen=True, kw_only=True, tag_field="type", tag="reasoning"):
-    """What the model thought before it went on. What another vendor encrypted can't be read, and is passed over."""
+    """What the model thought before it went on.
+
+    `encrypted_content` is what its vendor signed it with, or the thought itself where only that can read it.
+    """
 
     id: str | None = None
     summary: tuple[SummaryText, ...] = ()
     content: tuple[ReasoningText, ...] | None = None
-    encrypted_content: str | None = None
+    encrypted_content: SealedText | None = None
     status: ItemStatus | None = None
 
 

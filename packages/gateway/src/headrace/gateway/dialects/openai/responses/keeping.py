@@ -1,11 +1,13 @@
 """Turns responses into records and back."""
 
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
+from typing import Any
 
 import msgspec
+import structlog
 from msgspec import structs
 
-from headrace.gateway.dialects.openai.responses.identity import input_item_id
+from headrace.gateway.dialects.openai.responses.identity import input_item_id, to_request_id
 from headrace.gateway.dialects.openai.responses.items import (
     ContentPart,
     ConversationItem,
@@ -18,9 +20,13 @@ from headrace.gateway.dialects.openai.responses.items import (
 from headrace.gateway.dialects.openai.responses.objects import ResponseObject
 from headrace.gateway.dialects.openai.responses.store import ResponseStore, StoredResponse
 from headrace.gateway.unexpected import report_unexpected
+from headrace.schema.errors import HeadraceError
+
+OPEN_STATUSES = ("queued", "in_progress")
 
 _items_decoder = msgspec.json.Decoder(tuple[ConversationItem, ...])
 _response_decoder = msgspec.json.Decoder(ResponseObject)
+_log = structlog.get_logger("headrace.gateway")
 
 
 class Keeper:
@@ -59,16 +65,37 @@ class Keeper:
             items=self._items,
             tenant_id=self._tenant_id,
             local_only=self._local_only,
+            is_open=response.status in OPEN_STATUSES,
         )
+
+    async def begin(self, response: ResponseObject) -> None:
+        """Keep a response that has begun, unless one of its id is kept: then another call began it."""
+        try:
+            is_known = self._store is not None and await self._store.get(response.id) is not None
+        except HeadraceError:
+            is_known = False
+        if not is_known:
+            await self.keep(response)
 
     async def keep(self, response: ResponseObject | None) -> None:
         """Keep the response. A store that fails must not take the answer with it."""
         if self._store is None or response is None:
             return
+        await self._try(self._store.put(self.to_record(response)), response.id)
+
+    async def replace(self, response: ResponseObject) -> None:
+        """Keep the response in place of what it was before, if it was not deleted meanwhile; see `keep`."""
+        if self._store is not None:
+            await self._try(self._store.replace(self.to_record(response)), response.id)
+
+    @staticmethod
+    async def _try(keeping: Coroutine[Any, Any, None], response_id: str) -> None:
         try:
-            await self._store.put(self.to_record(response))
+            await keeping
+        except HeadraceError as error:
+            _log.warning("response not kept", request_id=to_request_id(response_id), reason=error.message)
         except Exception as error:  # noqa: BLE001 - an edge: the client has its answer all the same
-            report_unexpected(error, request_id=None)
+            report_unexpected(error, request_id=to_request_id(response_id))
 
 
 def read_response(record: StoredResponse) -> ResponseObject:

@@ -1,4 +1,4 @@
-"""Pages of the items that a response answers to."""
+"""What the queries of URLs ask for: a stream that goes on, and pages of the items that a response answers to."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +10,7 @@ from headrace.gateway.failure import RequestRefusedError
 
 MAX_PAGE = 100
 _DEFAULT_PAGE = 20
+_MOST_DIGITS = 12
 
 
 class PageQuery(Struct, frozen=True, kw_only=True):
@@ -24,6 +25,29 @@ class PageQuery(Struct, frozen=True, kw_only=True):
     limit: int = _DEFAULT_PAGE
     is_ascending: bool = False
     after: str | None = None
+
+
+def read_stream_query(query: Mapping[str, str]) -> int | None:
+    """Return the number of the last frame that a client has of the stream which it asks for; -1 for none.
+
+    Returns:
+        None where it asks for no stream.
+
+    Raises:
+        RequestRefusedError: naming the parameter.
+    """
+    stream, after = query.get("stream", "false"), query.get("starting_after")
+    if stream not in ("true", "false"):
+        raise RequestRefusedError("'stream' must be 'true' or 'false'", reason="invalid_value", param="stream")
+    if after is None:
+        return -1 if stream == "true" else None
+    if stream == "false":
+        message = "'starting_after' goes on with a stream: it needs 'stream=true'"
+        raise RequestRefusedError(message, reason="invalid_value", param="starting_after")
+    if not (after.isascii() and after.isdecimal() and len(after) <= _MOST_DIGITS):
+        message = "'starting_after' must be the sequence number of an event"
+        raise RequestRefusedError(message, reason="invalid_value", param="starting_after")
+    return int(after)
 
 
 def read_page_query(query: Mapping[str, str]) -> PageQuery:

@@ -6,6 +6,7 @@ stream and a whole answer are made by this one fold, so that they can't differ.
 
 from typing import Literal, Protocol, assert_never
 
+from headrace.gateway.dialects.openai.responses.conversation import HOME
 from headrace.gateway.dialects.openai.responses.identity import output_item_id
 from headrace.gateway.dialects.openai.responses.items import (
     FunctionCallItem,
@@ -18,7 +19,9 @@ from headrace.gateway.dialects.openai.responses.items import (
     ReasoningText,
     TopLogprob,
 )
-from headrace.schema.events import FinishReason, SequenceDelta, TokenLogprob, ToolCallDelta
+from headrace.gateway.dialects.signed_ids import to_signed_id
+from headrace.gateway.dialects.signing import write_sealed
+from headrace.schema.events import FinishReason, SequenceDelta, Signature, TokenLogprob, ToolCallDelta
 
 Kind = Literal["reasoning", "message", "function_call"]
 
@@ -34,16 +37,18 @@ class OpenItem:
         index: its place in the output.
         call_id: of a call, what its result will refer to.
         name: of a call, the tool.
+        signature: of a thought, what it is signed with.
     """
 
-    __slots__ = ("_logprobs", "_pieces", "call_id", "id", "index", "kind", "name")
+    __slots__ = ("_logprobs", "_pieces", "call_id", "id", "index", "kind", "name", "signature")
 
     def __init__(self, kind: Kind, *, item_id: str, index: int, call: ToolCallDelta | None = None) -> None:
         self.kind: Kind = kind
         self.id = item_id
         self.index = index
-        self.call_id = (call.id if call else None) or ""
+        self.call_id = to_signed_id(call.id or "", call.signature) if call else ""
         self.name = (call.name if call else None) or ""
+        self.signature: Signature | None = None
         self._pieces: list[str] = []
         self._logprobs: list[Logprob] = []
 
@@ -68,7 +73,8 @@ class OpenItem:
         match self.kind:
             case "reasoning":
                 thoughts = () if is_new else (ReasoningText(self.to_text()),)
-                return ReasoningItem(id=self.id, content=thoughts, status=status)
+                sealed = None if self.signature is None else write_sealed(self.signature, home=HOME)
+                return ReasoningItem(id=self.id, content=thoughts, encrypted_content=sealed, status=status)
             case "message":
                 content = () if is_new else (self.to_part(),)
                 texts = tuple(part for part in content if isinstance(part, OutputText))
@@ -131,6 +137,8 @@ class OutputFold:
         if delta.reasoning:
             self._waiting = ()
             self._grow(self._reach("reasoning"), delta.reasoning)
+        if delta.thought_signature is not None:
+            self._sign(delta.thought_signature)
         if delta.logprobs and (delta.text or not (delta.reasoning or delta.tool_calls)):
             # Tokens that have made no text yet come with the text that they make.
             self._waiting += tuple(to_logprob(token) for token in delta.logprobs)
@@ -156,6 +164,12 @@ class OutputFold:
         """Return all items; one that is open is incomplete."""
         still_open = () if self._open is None else (self._open.to_item("incomplete"),)
         return (*self._ended, *still_open)
+
+    def _sign(self, signature: Signature) -> None:
+        """End a thought with its signature; one that only its vendor can read is an item without text."""
+        item = self._begin("reasoning") if signature.is_redacted else self._reach("reasoning")
+        item.signature = signature
+        self._close("completed")
 
     def _take_waiting(self) -> tuple[Logprob, ...]:
         waiting, self._waiting = self._waiting, ()

@@ -58,9 +58,6 @@ def _check_combinations(body: ResponseBody) -> None:
         raise _invalid("'stream_options' is only allowed when 'stream' is true", "stream_options")
     if body.background and body.store is False:
         raise _invalid("'background' needs 'store' to be true: nobody could fetch the answer", "background")
-    if body.background and body.stream:
-        message = "'background' can't be streamed; leave 'stream' out, and retrieve the response until it is done"
-        raise RequestRefusedError(message, reason="unsupported_value", param="stream")
 
 
 def _invalid(message: str, param: str) -> RequestRefusedError:
@@ -89,6 +86,7 @@ def to_request(
         generation_parameters=_to_parameters(body),
         output=OutputFlags(
             reasoning=body.reasoning is None or body.reasoning.effort != "none",
+            signatures=True,
             logprobs=wants_logprobs,
             top_logprobs=(body.top_logprobs or 0) if wants_logprobs else 0,
         ),

@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from typing import Self, assert_never
 
 import msgspec
 from msgspec import structs
 
-from headrace.gateway.answer import Answer
+from headrace.gateway.answer import Answer, SequenceAnswer
 from headrace.gateway.dialects.openai.responses.fold import Clock, ResponseFold
 from headrace.gateway.dialects.openai.responses.identity import to_response_id
 from headrace.gateway.dialects.openai.responses.objects import ReasoningShown, ResponseObject, TextShown
@@ -14,6 +15,7 @@ from headrace.gateway.dialects.openai.responses.output import SilentListener
 from headrace.gateway.dialects.openai.responses.stream import FrameWriter
 from headrace.gateway.dialects.openai.responses.wire import PlainText, ResponseBody
 from headrace.gateway.dialects.openai.tiers import shown_tier
+from headrace.gateway.dialects.signing import to_signature
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.events import (
     Event,
@@ -26,6 +28,7 @@ from headrace.schema.events import (
     ToolCallDelta,
     is_terminal,
 )
+from headrace.schema.messages import ReasoningPart, TextPart, ToolCallPart
 
 
 def to_created(body: ResponseBody, request_id: str, *, created_at: float) -> ResponseObject:
@@ -66,8 +69,8 @@ class ResponseRendering:
     """Writes the answer to one call.
 
     Args:
-        request_id: the generation.
-        body: what was asked for.
+        created: the response before anything has come of it.
+        after: the number of the last frame of the stream that the client has.
         clock: the time, Unix seconds.
 
     Attributes:
@@ -75,12 +78,17 @@ class ResponseRendering:
         fold: the response that a stream makes.
     """
 
-    def __init__(self, request_id: str, *, body: ResponseBody, clock: Clock = time.time) -> None:
-        self.created = to_created(body, request_id, created_at=clock())
+    def __init__(self, created: ResponseObject, *, after: int = -1, clock: Clock = time.time) -> None:
+        self.created = created
         self._clock = clock
-        self._writer = FrameWriter()
+        self._writer = FrameWriter(after=after)
         self._has_begun = False
         self.fold = ResponseFold(self.created, self._writer, clock=clock)
+
+    @classmethod
+    def of(cls, request_id: str, *, body: ResponseBody, clock: Clock = time.time) -> Self:
+        """Return what writes the answer to a body."""
+        return cls(to_created(body, request_id, created_at=clock()), clock=clock)
 
     def make_fold(self) -> ResponseFold:
         """Return a fold for an answer that is sent in one piece."""
@@ -128,9 +136,25 @@ def encode_ended(fold: ResponseFold) -> bytes:
 def _to_events(answer: Answer) -> Iterator[Event]:
     """Yield a stream that an answer may have come from."""
     for sequence in answer.sequences[:1]:
-        calls = tuple(
-            ToolCallDelta(i, call.arguments, call.id, call.name) for i, call in enumerate(sequence.tool_calls)
-        )
-        yield SequenceDelta(0, sequence.text, None, sequence.logprobs, sequence.reasoning, calls)
+        yield from _to_deltas(sequence)
         yield SequenceFinished(0, sequence.finish_reason, sequence.stop_sequence)
     yield GenerationFinished(answer.usage)
+
+
+def _to_deltas(sequence: SequenceAnswer) -> Iterator[SequenceDelta]:
+    logprobs, calls = sequence.logprobs, 0
+    for part in sequence.parts:
+        match part:
+            case ReasoningPart():
+                yield SequenceDelta(0, "", reasoning=part.text, thought_signature=to_signature(part))
+            case TextPart():
+                yield SequenceDelta(0, part.text, None, logprobs)
+                logprobs = None
+            case ToolCallPart():
+                call = ToolCallDelta(calls, part.arguments, part.id, part.name, to_signature(part))
+                yield SequenceDelta(0, "", tool_calls=(call,))
+                calls += 1
+            case _:
+                assert_never(part)
+    if logprobs is not None:
+        yield SequenceDelta(0, "", None, logprobs)

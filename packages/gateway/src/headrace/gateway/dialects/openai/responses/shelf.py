@@ -15,7 +15,9 @@ from headrace.gateway.dialects.openai.responses.errors import (
 from headrace.gateway.dialects.openai.responses.identity import response_of_item
 from headrace.gateway.dialects.openai.responses.items import ConversationItem, InputItem, ItemReference
 from headrace.gateway.dialects.openai.responses.keeping import read_conversation, read_response
+from headrace.gateway.dialects.openai.responses.retained import RetainedResponses
 from headrace.gateway.dialects.openai.responses.store import ResponseStore, StoredResponse
+from headrace.gateway.sse import EventStreamResponse
 
 _CONTINUABLE = ("completed", "incomplete")
 
@@ -37,12 +39,14 @@ class Shelf:
 
     Args:
         store: those that have ended.
-        runs: those that have not.
+        runs: those that run here.
+        retained: those that run anywhere.
     """
 
-    def __init__(self, store: ResponseStore, runs: BackgroundRuns) -> None:
+    def __init__(self, store: ResponseStore, runs: BackgroundRuns, retained: RetainedResponses) -> None:
         self.store = store
         self._runs = runs
+        self._retained = retained
 
     async def find(self, response_id: str, tenant_id: str) -> StoredResponse:
         """Return a response.
@@ -61,8 +65,10 @@ class Shelf:
         Raises:
             HeadraceError: `not_found`.
         """
-        await self.find(response_id, tenant_id)
+        record = await self.find(response_id, tenant_id)
         ran = await self._runs.cancel(response_id)
+        if not ran and record.is_open:
+            await self._retained.cancel(record)
         if not await self.store.delete(response_id) and not ran:
             raise unknown_response(response_id)
 
@@ -77,7 +83,15 @@ class Shelf:
             raise not_in_background()
         if await self._runs.cancel(response_id):
             return await self.store.get(response_id) or record
-        return record
+        return await self._retained.cancel(record) if record.is_open else record
+
+    async def stream(self, response_id: str, tenant_id: str, *, after: int) -> EventStreamResponse:
+        """Return the stream of a response again, without the frames up to a number.
+
+        Raises:
+            HeadraceError: `not_found`, or `invalid_request`: its events are not kept.
+        """
+        return await self._retained.stream(await self.find(response_id, tenant_id), after=after)
 
     async def read_history(self, previous_id: str | None, tenant_id: str) -> Said:
         """Return all that was said up to the end of a response.
@@ -123,5 +137,8 @@ class Shelf:
 
     async def _look(self, response_id: str, tenant_id: str) -> StoredResponse | None:
         # The runs before the store: one that ends puts its response there before it is gone from here.
-        record = self._runs.find(response_id) or await self.store.get(response_id)
-        return record if record is not None and record.tenant_id == tenant_id else None
+        running = self._runs.find(response_id)
+        record = running or await self.store.get(response_id)
+        if record is None or record.tenant_id != tenant_id:
+            return None
+        return await self._retained.refresh(record) if running is None and record.is_open else record

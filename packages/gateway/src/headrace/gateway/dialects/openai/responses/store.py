@@ -20,6 +20,7 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
         items: the whole conversation that it answers to, JSON, its own input last.
         tenant_id: whose it is; nobody else is told of it.
         local_only: nothing of it leaves for an outside provider, nor does a call that refers to it.
+        is_open: it had not ended; what became of it is in its retained generation.
     """
 
     id: str
@@ -27,6 +28,7 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
     items: bytes
     tenant_id: str = ""
     local_only: bool = False
+    is_open: bool = False
 
     @property
     def size_bytes(self) -> int:
@@ -35,10 +37,17 @@ class StoredResponse(Struct, frozen=True, kw_only=True):
 
 
 class ResponseStore(Protocol):
-    """Keeps responses for a while; it is bounded, and may forget any of them before their time."""
+    """Keeps responses for a while; it is bounded, and may forget any of them before their time.
+
+    One that others share raises HeadraceError, `broker_unavailable`, where it can't be reached.
+    """
 
     async def put(self, record: StoredResponse) -> None:
         """Keep a response, in place of an older one of its id; what is too large to be kept is forgotten at once."""
+        ...
+
+    async def replace(self, record: StoredResponse) -> None:
+        """Keep a response in place of an older one of its id, if that is still there: what was deleted stays so."""
         ...
 
     async def get(self, response_id: str) -> StoredResponse | None:
@@ -85,6 +94,11 @@ class MemoryResponseStore:
         self._forget_expired()
         while self._bytes > self._max_bytes or len(self._records) > self._max_count:
             self._forget(next(iter(self._records)))
+
+    async def replace(self, record: StoredResponse) -> None:
+        """Keep a response in place of what it was before; see `ResponseStore`."""
+        if await self.get(record.id) is not None:
+            await self.put(record)
 
     async def get(self, response_id: str) -> StoredResponse | None:
         """Return a response; see `ResponseStore`."""

@@ -37,9 +37,14 @@ _DELTAS: dict[Kind, bytes] = {
 
 
 class FrameWriter:
-    """Collects frames; an `OutputListener`."""
+    """Collects frames; an `OutputListener`.
 
-    def __init__(self) -> None:
+    Args:
+        after: the number of the last frame that the client has; it and those before it are left out.
+    """
+
+    def __init__(self, *, after: int = -1) -> None:
+        self._after = after
         self._frames: list[bytes] = []
         self._number = 0
         self._delta_head = b""
@@ -88,7 +93,9 @@ class FrameWriter:
         tail = self._delta_tail
         if item.kind == "message":
             tail = b',"logprobs":%b%b' % (encode_value(logprobs) if logprobs else b"[]", tail)
-        self._frames.append(b"%b%b%b%d}\n\n" % (self._delta_head, encode_text(piece), tail, self._next()))
+        number = self._next()
+        if number > self._after:
+            self._frames.append(b"%b%b%b%d}\n\n" % (self._delta_head, encode_text(piece), tail, number))
 
     def item_ended(self, item: OpenItem, whole: OutputItem) -> None:
         """Write that its part is whole, and then it."""
@@ -136,4 +143,7 @@ class FrameWriter:
         return number
 
     def _write(self, event: Struct) -> None:
+        # It has the newest number.
+        if self._number - 1 <= self._after:
+            return
         self._frames.append(b"event: %b\ndata: %b\n\n" % (name_of(event).encode(), encode_value(event)))

@@ -36,6 +36,7 @@ class VllmSteps:
         prompt: what the beams follow.
         request_id: what the ids of its requests begin with.
         submit: hands the engine a request.
+        rest: waits while the search is held; between two of its requests it can be.
         read: waits for the next output of a queue.
         abort: takes requests out of the engine, all in one message.
         queues: where a queue is while its request runs, so that the engine's end reaches who waits for it.
@@ -47,6 +48,7 @@ class VllmSteps:
         request_id: str,
         *,
         submit: SubmitStep,
+        rest: Callable[[], Awaitable[None]],
         read: ReadQueue,
         abort: Callable[[Sequence[OutputQueue]], Awaitable[None]],
         queues: set[OutputQueue],
@@ -54,12 +56,14 @@ class VllmSteps:
         self._prompt = prompt
         self._request_id = request_id
         self._submit = submit
+        self._rest = rest
         self._read = read
         self._abort = abort
         self._queues = queues
 
     async def submit(self, token_ids: Sequence[int], arguments: dict[str, Any], *, name: str) -> _QueuedStep:
-        """Ask for what follows the prompt and these tokens."""
+        """Ask for what follows the prompt and these tokens, once the search may."""
+        await self._rest()
         content = self._prompt.content
         longer = {**content, "prompt_token_ids": [*content["prompt_token_ids"], *token_ids]}
         prompt = RenderedPrompt(longer, len(longer["prompt_token_ids"]))

@@ -71,10 +71,14 @@ class PoolingEngine:
         yield [GenerationStarted(job.worker_id, input_tokens)]
         if not job.request.count_only:
             run = _Run(self._library, self._life, job, parameters, prompts)
+            is_whole = False
             try:
                 while events := await run.next_events(self._slots):
                     yield events
+                is_whole = True
             finally:
+                if not is_whole:
+                    job.on_cut(Usage(input_tokens, 0))
                 await run.abort()
         yield [GenerationFinished(Usage(input_tokens, 0))]
 

@@ -1,6 +1,6 @@
 # pyright: reportMissingImports=false, reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportUnknownArgumentType=false, reportUntypedBaseClass=false
-"""The scheduler inside the engine's process, which applies the masks that requests bring, and tells its load.
+"""The scheduler inside the engine's process: it applies masks that requests bring, keeps lanes apart, tells its load.
 
 vLLM masks tokens by a grammar that it keeps itself from a request's first token on. A beam's next token is a request of
 its own whose grammar has gone on elsewhere, so it brings the mask. It goes the way of vLLM's own masks, which every
@@ -8,6 +8,9 @@ model runner has: they are applied to the logits before log probabilities are ta
 distribution. A custom logits processor would come after.
 """
 
+import time
+from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from headrace.worker.engines.vllm.beam.masks import MASK_ARGUMENT, stack_masks
 from headrace.worker.engines.vllm.load import LoadReport
+from headrace.worker.engines.vllm.making_way import choose_victim, is_online
 
 
 class _MaskTable:
@@ -49,13 +53,43 @@ class _MaskTable:
         )
 
 
-class MaskingScheduler(Scheduler):
-    """vLLM's scheduler, with masks that requests bring."""
+def _find_victim(scheduler: Any, may_begin: Callable[[Any], bool]) -> Any:
+    """Return a request that makes way, no longer among those that run; it is to be preempted. None if there is none.
+
+    Args:
+        scheduler: of vLLM.
+        may_begin: tells whether nothing (a grammar that is being compiled) keeps one that waits from beginning.
+    """
+    if not scheduler.waiting or not is_online(scheduler.waiting.peek_request()):
+        return None
+    cache = scheduler.kv_cache_manager
+    victim: Any = choose_victim(
+        [each for each in takewhile(is_online, scheduler.waiting) if may_begin(each)],
+        scheduler.running,
+        free_slots=(scheduler.max_num_active_reqs - len(scheduler.running) - scheduler.num_waiting_for_streaming_input),
+        free_blocks=cache.block_pool.get_num_free_blocks() - cache.watermark_blocks,
+        block_tokens=scheduler.block_size,
+    )
+    if victim is not None:
+        scheduler.running.remove(victim)
+        # It might go on in this very step, where the one that it made way for does not fit after all.
+        scheduler.prev_step_scheduled_req_ids.discard(victim.request_id)
+    return victim
+
+
+class LaneScheduler(Scheduler):
+    """vLLM's scheduler, with masks that requests bring, and a batch lane that makes way."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._table = _MaskTable()
         self._report = LoadReport()
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """Plan a step, after the batch lane has made way."""
+        while (victim := _find_victim(self, self._handle_blocked_waiting_request)) is not None:
+            self._preempt_request(victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery)
+        return super().schedule(*args, **kwargs)
 
     def add_request(self, request: Any) -> None:
         """Take a request, and its mask if it has one."""
@@ -72,13 +106,19 @@ class MaskingScheduler(Scheduler):
         return super().make_stats(*args, **kwargs) or self._report.make(self)
 
 
-class MaskingAsyncScheduler(AsyncScheduler):
+class LaneAsyncScheduler(AsyncScheduler):
     """The same for vLLM's scheduler that plans a step while the one before it runs."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._table = _MaskTable()
         self._report = LoadReport()
+
+    def schedule(self, *args: Any, **kwargs: Any) -> Any:
+        """Plan a step, after the batch lane has made way."""
+        while (victim := _find_victim(self, self._handle_blocked_waiting_request)) is not None:
+            self._preempt_request(victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery)
+        return super().schedule(*args, **kwargs)
 
     def add_request(self, request: Any) -> None:
         """Take a request, and its mask if it has one."""
