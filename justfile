@@ -143,7 +143,7 @@ bench-takeover *arguments: services _synced
 bench-providers *arguments: _synced
     {{ run }} python -m tests.bench.provider_chunks "$@"
 
-# Requests while workers, RabbitMQ and Redis are killed: --requests N, --seed N, --faults a,b, --engine scripted|vllm; the last line is a report in JSON
+# Requests while gateways, workers and services are killed and cut off: --requests N, --seed N, --faults a,b, --engine scripted|vllm; the last line is a report in JSON
 [group('measure')]
 chaos *arguments: services _synced
     {{ run }} python -m tests.chaos.run "$@"

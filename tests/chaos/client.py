@@ -1,117 +1,131 @@
-"""One client's request, read to its end, and what is to be said of the answer."""
+"""One client's request, asked to its end at whichever gateway is there, as the documents tell clients to.
+
+A retained generation is taken up at another gateway when the one that streamed it is killed. One that is not retained
+ends with its gateway, by promise, and is asked for again; nothing else may break.
+"""
 
 import asyncio
 import time
-from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
-from typing import Any, Literal
+from collections.abc import AsyncGenerator, Sequence
+from uuid import uuid4
 
 import httpx
 import msgspec
-from msgspec import Struct
 
+from tests.chaos.answer import Answer, Frame
+from tests.chaos.gateways import Gateway, choose
 from tests.chaos.orders import Order
 
-Verdict = Literal["whole", "lost", "doubled", "reordered", "hung", "miscounted", "diverged"]
+REFUSED_PAUSE_SECONDS = 0.3
 
 
-class Answer(Struct, kw_only=True):
-    """What came back.
-
-    Attributes:
-        texts: of each sequence.
-        kinds: how often each event came, by its type and sequence.
-        output_tokens: as the usage says.
-        failure: the code of a failure.
-        longest_gap_seconds: between two frames with text.
-        is_hung: no end came in time.
-    """
-
-    texts: dict[int, str] = {}
-    kinds: Counter[tuple[str, int]] = msgspec.field(default_factory=Counter[tuple[str, int]])
-    output_tokens: int | None = None
-    failure: str | None = None
-    longest_gap_seconds: float = 0.0
-    is_hung: bool = False
-
-    def take(self, event: dict[str, Any]) -> None:
-        """Add an event of the stream."""
-        kind, index = event["type"], event.get("index", -1)
-        if kind == "sequence_delta":
-            self.texts[index] = self.texts.get(index, "") + event["text"]
-            return
-        self.kinds[kind, index] += 1
-        if kind == "generation_finished":
-            self.output_tokens = event["usage"]["output_tokens"]
-        elif kind == "generation_failed":
-            self.failure = event["error"]["code"]
-
-
-async def ask(client: httpx.AsyncClient, address: str, order: Order, *, model: str) -> Answer:
+async def ask(client: httpx.AsyncClient, gateways: Sequence[Gateway], order: Order, *, model: str) -> Answer:
     """Ask, and read the answer to its end."""
-    answer = Answer()
+    asking = Asking(client, gateways, order, model=model)
     try:
         async with asyncio.timeout(order.timeout_seconds):
-            await _read(client, address, order, answer, model=model)
+            await asking.run()
     except TimeoutError:
-        answer.is_hung = True
-    except httpx.HTTPError as error:
-        answer.failure = type(error).__name__
-    return answer
+        asking.answer.is_hung = True
+    return asking.answer
 
 
-async def _read(client: httpx.AsyncClient, address: str, order: Order, answer: Answer, *, model: str) -> None:
-    last = time.monotonic()
-    url, headers = f"{address}/v1/generations", {"Headrace-Lane": order.lane}
-    async with client.stream("POST", url, json=order.body(model), headers=headers) as response:
-        if response.status_code != 200:
-            answer.failure = f"status {response.status_code}"
-            return
-        async for events in _frames(response):
-            now = time.monotonic()
-            if any(event["type"] == "sequence_delta" for event in events):
-                if answer.texts:
-                    answer.longest_gap_seconds = max(answer.longest_gap_seconds, now - last)
-                last = now
-            for event in events:
-                answer.take(event)
-
-
-async def _frames(response: httpx.Response) -> AsyncGenerator[list[dict[str, Any]]]:
-    async for line in response.aiter_lines():
-        if line.startswith("data: "):
-            yield msgspec.json.decode(line.removeprefix("data: "))["events"]
-
-
-def judge(order: Order, answer: Answer, expected: Mapping[int, str]) -> Verdict:
-    """Say what is wrong with an answer, if anything is.
+class Asking:
+    """One request, in as many calls as it takes.
 
     Args:
-        order: what was asked.
-        answer: what came.
-        expected: what each sequence must say.
+        client: sends them.
+        gateways: to these.
+        order: what is asked.
+        model: of whom.
+
+    Attributes:
+        answer: what has come so far.
     """
-    if answer.is_hung:
-        return "hung"
-    if answer.failure is not None or answer.output_tokens is None:
-        return "lost"
-    if any(count > 1 for count in answer.kinds.values()):
-        return "doubled"
-    if answer.output_tokens != order.tokens * order.sequences:
-        return "miscounted"
-    for index in range(order.sequences):
-        verdict = _judge_text(order, expected[index], answer.texts.get(index, ""))
-        if verdict != "whole":
-            return verdict
-    return "whole"
+
+    def __init__(self, client: httpx.AsyncClient, gateways: Sequence[Gateway], order: Order, *, model: str) -> None:
+        self.answer = Answer()
+        self._client = client
+        self._gateways = gateways
+        self._order = order
+        self._model = model
+        self._key = uuid4().hex
+        self._calls = 0
+        self._kills = self._count_kills()
+
+    def _count_kills(self) -> int:
+        return sum(gateway.kills for gateway in self._gateways)
+
+    async def run(self) -> None:
+        """Call until the answer has ended, well or not."""
+        while not self.answer.is_over:
+            gateway = choose(self._gateways, self._order.number + self._calls)
+            kills = gateway.kills
+            self._calls += 1
+            try:
+                await self._call(gateway)
+            except httpx.HTTPError as error:
+                if gateway.kills == kills:
+                    self.answer.failure = type(error).__name__
+                elif self._order.is_retained:
+                    self.answer.taken_up += 1
+                else:
+                    self.answer.ended_with_gateway += 1
+                    self.answer.give_up()
+
+    async def _call(self, gateway: Gateway) -> None:
+        order, answer = self._order, self.answer
+        url = f"{gateway.address}/v1/generations"
+        if order.is_retained and answer.request_id:
+            headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": answer.place} if answer.place else {})
+            call = self._client.stream("GET", f"{url}/{answer.request_id}", headers=headers)
+        else:
+            call = self._client.stream(
+                "POST", url, json=order.body(self._model), headers=order.headers(idempotency_key=self._key)
+            )
+        async with call as response:
+            if response.status_code == 200:
+                answer.request_id = response.headers["headrace-request-id"]
+                await self._read(response)
+            else:
+                await self._take_refusal(response)
+
+    async def _take_refusal(self, response: httpx.Response) -> None:
+        error = msgspec.json.decode(await response.aread() or b"{}").get("error", {})
+        if self._order.is_retained and response.status_code == 503 and "Redis" in error.get("message", ""):
+            # Nothing can be retained, or taken up, while Redis is away: a client waits, and comes again.
+            self.answer.refused += 1
+            await asyncio.sleep(REFUSED_PAUSE_SECONDS)
+        else:
+            self.answer.failure = f"status {response.status_code} {error.get('code')}"
+
+    async def _read(self, response: httpx.Response) -> None:
+        answer, last = self.answer, time.monotonic()
+        async for frame in _frames(response):
+            now = time.monotonic()
+            if frame.has_text:
+                if answer.texts:
+                    answer.longest_gap_seconds = max(answer.longest_gap_seconds, now - (answer.last_text_at or last))
+                answer.last_text_at = now
+            answer.take(frame)
+        if not answer.is_over:
+            answer.failure = "cut"
+        elif self._may_ask_again():
+            answer.give_up()
+
+    def _may_ask_again(self) -> bool:
+        """Tell whether it ended because its gateway was killed before the task was sent: its key is free again."""
+        answer = self.answer
+        is_lost = answer.failure == "stream_broken" and answer.is_retryable and not answer.texts
+        return is_lost and self._order.is_retained and self._count_kills() > self._kills
 
 
-def _judge_text(order: Order, expected: str, text: str) -> Verdict:
-    if text == expected:
-        return "whole"
-    if order.engine == "vllm":
-        # The numbers of a batch depend on who else is in it: see the report.
-        return "diverged"
-    if len(text) > len(expected):
-        return "doubled"
-    return "reordered" if sorted(text) == sorted(expected) else "lost"
+async def _frames(response: httpx.Response) -> AsyncGenerator[Frame]:
+    # Not by lines: what counts as the end of one may be part of a text.
+    rest = b""
+    async for piece in response.aiter_raw():
+        *whole, rest = (rest + piece).split(b"\n\n")
+        for frame in whole:
+            if not frame.startswith(b":"):
+                fields = dict(line.split(b": ", 1) for line in frame.split(b"\n"))
+                yield Frame(fields[b"id"].decode(), msgspec.json.decode(fields[b"data"])["events"])

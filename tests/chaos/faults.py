@@ -3,50 +3,25 @@
 import random
 import signal
 import time
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Generator, Sequence
 
-from headrace.apps.cli.nodes import RunningNode
-from tests.support.processes import Deployment, Process, wait_for
+from tests.chaos.site import Site
 from tests.support.rabbitmqctl import rabbitmqctl
 
 MOST_DOWN_SECONDS = 1.5
+# The broker notices within three heartbeats, the worker after some more, or when its link is mended.
+LEAST_CUT_SECONDS, MOST_CUT_SECONDS = 6.5, 10.0
 NO_MEMORY, MUCH_MEMORY = ("0",), ("absolute", "1GB")
-
-
-class Fault(Protocol):
-    """Does its harm, and makes good again."""
-
-    def __call__(self, site: "Site", dice: random.Random) -> None: ...
-
-
-class Site:
-    """All that can be broken.
-
-    Attributes:
-        broker: RabbitMQ.
-        redis: Redis.
-        workers: those that run.
-    """
-
-    def __init__(self, deployed: Deployment, *, broker: RunningNode, redis: RunningNode) -> None:
-        self.broker = broker
-        self.redis = redis
-        self.workers: list[Process] = []
-        self._deployed = deployed
-
-    def add_worker(self) -> None:
-        """Start one, and wait until it takes tasks."""
-        self.workers.append(self._deployed.start("worker"))
-
-    def wait_workers(self) -> None:
-        """Wait until every worker takes tasks."""
-        for worker in self.workers:
-            wait_for(lambda worker=worker: worker.has_logged("worker ready"), f"the worker is ready: {worker.log}")
-
-    def take_worker(self, dice: random.Random) -> Process:
-        """Return a worker that is not among them any more."""
-        return self.workers.pop(dice.randrange(len(self.workers)))
+KILL_CHANNELS = "[exit(Channel, kill) || Channel <- rabbit_channel:list()]"
+# A channel asks for its patience when it is opened, so all are opened again, before and after.
+IMPATIENT = """
+{{ok, Patience}} = application:get_env(rabbit, consumer_timeout),
+{{ok, Tick}} = application:get_env(rabbit, channel_tick_interval),
+application:set_env(rabbit, consumer_timeout, 500), application:set_env(rabbit, channel_tick_interval, 200),
+{kill}, timer:sleep({milliseconds}),
+application:set_env(rabbit, consumer_timeout, Patience), application:set_env(rabbit, channel_tick_interval, Tick),
+{kill}.
+"""
 
 
 def kill_worker(site: Site, dice: random.Random) -> None:
@@ -59,16 +34,31 @@ def kill_worker(site: Site, dice: random.Random) -> None:
 
 def replace_worker(site: Site, dice: random.Random) -> None:
     """A worker is asked to stop, as in a rollout, after its successor was started."""
+    worker = site.take_worker(dice)
     site.add_worker()
-    site.take_worker(dice).child.send_signal(signal.SIGTERM)
+    worker.child.send_signal(signal.SIGTERM)
 
 
 def freeze_worker(site: Site, dice: random.Random) -> None:
     """A worker stands still for a while."""
-    worker = dice.choice(site.workers)
+    worker = site.pick_host(dice).worker
     worker.child.send_signal(signal.SIGSTOP)
     time.sleep(dice.uniform(0.2, MOST_DOWN_SECONDS))
     worker.child.send_signal(signal.SIGCONT)
+
+
+def cut_off_host(site: Site, dice: random.Random) -> None:
+    """A worker runs on and reaches nobody, until its heartbeats have failed; then it is back."""
+    with site.pick_host(dice).link.being_cut():
+        time.sleep(dice.uniform(LEAST_CUT_SECONDS, MOST_CUT_SECONDS))
+
+
+def kill_gateway(site: Site, dice: random.Random) -> None:
+    """A gateway is gone without a word, and is started again."""
+    gateway = dice.choice(site.gateways)
+    site.kill_gateway(gateway)
+    time.sleep(dice.uniform(0.0, MOST_DOWN_SECONDS))
+    site.restart_gateway(gateway)
 
 
 def kill_broker(site: Site, dice: random.Random) -> None:
@@ -80,9 +70,9 @@ def kill_broker(site: Site, dice: random.Random) -> None:
 
 def kill_redis(site: Site, dice: random.Random) -> None:
     """Redis crashes and is started again."""
-    site.redis.kill()
+    site.kill_redis()
     time.sleep(dice.uniform(0.0, MOST_DOWN_SECONDS))
-    site.redis.start()
+    site.restart_redis()
 
 
 def alarm_broker(site: Site, dice: random.Random) -> None:
@@ -97,12 +87,33 @@ def close_connections(site: Site, dice: random.Random) -> None:
     rabbitmqctl(site.broker, "close_all_connections", "chaos")
 
 
+def close_channels(site: Site, dice: random.Random) -> None:
+    """Every channel in RabbitMQ ends."""
+    rabbitmqctl(site.broker, "eval", f"{KILL_CHANNELS}.")
+
+
+def time_out_consumers(site: Site, dice: random.Random) -> None:
+    """RabbitMQ closes channels whose deliveries are not acknowledged within half a second, for a while."""
+    milliseconds = int(dice.uniform(1.5, 3.0) * 1000)
+    rabbitmqctl(site.broker, "eval", IMPATIENT.format(kill=KILL_CHANNELS, milliseconds=milliseconds))
+
+
 FAULTS: dict[str, Callable[[Site, random.Random], None]] = {
     "kill-worker": kill_worker,
-    "replace-worker": replace_worker,
     "freeze-worker": freeze_worker,
+    "replace-worker": replace_worker,
+    "cut-off-host": cut_off_host,
+    "kill-gateway": kill_gateway,
     "kill-broker": kill_broker,
-    "kill-redis": kill_redis,
-    "alarm-broker": alarm_broker,
     "close-connections": close_connections,
+    "close-channels": close_channels,
+    "alarm-broker": alarm_broker,
+    "consumer-timeout": time_out_consumers,
+    "kill-redis": kill_redis,
 }
+
+
+def deal(names: Sequence[str], dice: random.Random) -> Generator[str]:
+    """Yield faults for ever, in a random order in which none comes twice before each has come once."""
+    while True:
+        yield from dice.sample(names, len(names))

@@ -15,7 +15,10 @@ from headrace.schema.names import Lane
 from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
 from tests.support.processes import EngineKind
 
-TIMEOUT_SECONDS = 90.0
+# An engine that starts takes a while, on a machine that is as busy as this.
+DEADLINE_SECONDS: dict[EngineKind, float] = {"scripted": 90.0, "vllm": 240.0}
+# A client loses its patience so long after the deadline, so that it is told why.
+PATIENCE_SECONDS = 30.0
 # So many different orders are made for vLLM: each is asked once undisturbed, and often afterwards.
 DISTINCT = 40
 
@@ -29,8 +32,8 @@ class Order(Struct, frozen=True, kw_only=True):
         sequences: how many.
         seed: chooses the words.
         engine: who answers.
-        timeout_seconds: after which an answer counts as hung.
         lane: through which it goes.
+        is_retained: it outlives its gateway.
     """
 
     number: int
@@ -38,8 +41,23 @@ class Order(Struct, frozen=True, kw_only=True):
     sequences: int
     seed: int
     engine: EngineKind = "scripted"
-    timeout_seconds: float = TIMEOUT_SECONDS
     lane: Lane = "online"
+    is_retained: bool = False
+
+    @property
+    def timeout_seconds(self) -> float:
+        """After which an answer counts as hung."""
+        return DEADLINE_SECONDS[self.engine] + PATIENCE_SECONDS
+
+    @property
+    def shows_token_ids(self) -> bool:
+        """Whether the tokens are asked for, and not only the text."""
+        return self.number % 2 == 0
+
+    def headers(self, *, idempotency_key: str) -> dict[str, str]:
+        """Return the headers of the call; the key is sent if it is retained."""
+        headers = {"Headrace-Lane": self.lane, "Headrace-Timeout-Seconds": f"{DEADLINE_SECONDS[self.engine]:g}"}
+        return headers | ({"Idempotency-Key": idempotency_key} if self.is_retained else {})
 
     def body(self, model: str) -> dict[str, Any]:
         """Return the body of a native request."""
@@ -52,7 +70,7 @@ class Order(Struct, frozen=True, kw_only=True):
             "model": model,
             "messages": [{"role": "user", "content": f"chaos {self.number}"}],
             "stream": True,
-            "output": {"usage": True, "token_ids": self.number % 2 == 0},
+            "output": {"usage": True, "token_ids": self.shows_token_ids},
             "generation_parameters": parameters,
         }
 
@@ -86,6 +104,7 @@ def _make_order(number: int, dice: random.Random, engine: EngineKind) -> Order:
         seed=dice.randrange(2**31),
         engine=engine,
         lane=dice.choice(("online", "online", "batch")),
+        is_retained=dice.choice((True, False)),
     )
 
 

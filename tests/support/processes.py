@@ -140,7 +140,7 @@ class Deployment:
         (port,) = free_ports(1)
         address = f"http://127.0.0.1:{port}"
         gateway = self.start("gateway", HEADRACE_GATEWAY_PORT=str(port), **further)
-        wait_for(lambda: _is_alive(address), "the other gateway answers")
+        wait_for(lambda: is_alive(address), "the other gateway answers")
         return gateway, address
 
     def start_worker(self, *, consumer_priority: int = 0) -> Process:
@@ -149,18 +149,28 @@ class Deployment:
         return worker
 
     def is_alive(self) -> bool:
-        return _is_alive(self.address)
+        return is_alive(self.address)
 
     def is_ready(self) -> bool:
-        return httpx.get(f"{self.address}/readyz").status_code == 200
+        return is_ready(self.address)
 
     def ask(self, text: str = "Hello") -> httpx.Response:
         return httpx.post(f"{self.address}/v1/chat/completions", json=body_for(text), timeout=WAIT_SECONDS)
 
 
-def _is_alive(address: str) -> bool:
+def is_alive(address: str) -> bool:
+    """Tell whether a gateway answers there."""
+    return _says_yes(f"{address}/livez")
+
+
+def is_ready(address: str) -> bool:
+    """Tell whether a gateway that answers there takes requests."""
+    return _says_yes(f"{address}/readyz")
+
+
+def _says_yes(url: str) -> bool:
     try:
-        return httpx.get(f"{address}/livez").status_code == 200
+        return httpx.get(url).status_code == 200
     except httpx.TransportError:
         return False
 

@@ -1,20 +1,17 @@
 """Generations that outlive their gateway: gateways and workers as processes, while some of them are killed."""
 
 import signal
-import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import httpx
-import msgspec
 import pytest
 
 from headrace.apps.cli.nodes import RabbitMqNode, RedisNode, RunningNode, running_redis
 from headrace.schema.settings.services import QueueType
 from headrace.worker.engines.scripted.tokens import WORDS, generate_tokens
+from tests.integration.processes.reading import Reader, go_on
 from tests.support.processes import WAIT_SECONDS, Deployment, Process, body_for, deployment, wait_for
 
 pytestmark = [pytest.mark.services, pytest.mark.timeout(180)]
@@ -33,65 +30,8 @@ def deployed(
         yield deployed
 
 
-class Reader(threading.Thread):
-    """Reads a native stream in the background, from wherever it is told to."""
-
-    def __init__(self, method: str, url: str, **options: Any) -> None:
-        super().__init__(daemon=True)
-        self.request_id = ""
-        self.place = ""
-        self.events: list[dict[str, Any]] = []
-        self.status = 0
-        self.begun, self.enough = threading.Event(), threading.Event()
-        self._call = (method, url, options)
-        self.start()
-
-    def run(self) -> None:
-        method, url, options = self._call
-        with (
-            suppress(httpx.TransportError),
-            httpx.stream(method, url, timeout=WAIT_SECONDS, **options) as response,
-        ):
-            self.status = response.status_code
-            self.request_id = response.headers.get("headrace-request-id", "")
-            self.begun.set()
-            for frame in _frames(response.iter_text()):
-                # A frame is whole or it is not there: what a client does with it happens at once.
-                self.events += msgspec.json.decode(frame["data"])["events"]
-                self.place = frame["id"]
-                if len(self.text.split()) > 20:
-                    self.enough.set()
-
-    @property
-    def text(self) -> str:
-        return text_of(self.events)
-
-    def finish(self) -> "Reader":
-        self.join(WAIT_SECONDS)
-        assert not self.is_alive()
-        return self
-
-
-def text_of(events: list[dict[str, Any]]) -> str:
-    return "".join(event["text"] for event in events if event["type"] == "sequence_delta")
-
-
-def _frames(pieces: Iterator[str]) -> Iterator[dict[str, str]]:
-    rest = ""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split("\n\n")
-        for frame in whole:
-            if not frame.startswith(":"):
-                yield dict(line.split(": ", 1) for line in frame.split("\n"))
-
-
 def begin(address: str) -> Reader:
     return Reader("POST", f"{address}/v1/generations", json=NATIVE, headers=RETAIN)
-
-
-def go_on(address: str, reader: Reader) -> Reader:
-    headers = {"Accept": "text/event-stream", "Last-Event-ID": reader.place}
-    return Reader("GET", f"{address}/v1/generations/{reader.request_id}", headers=headers)
 
 
 def count_runs(worker: Process, outcome: str = "finished") -> int:

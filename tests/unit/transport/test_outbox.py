@@ -142,3 +142,12 @@ async def test_what_is_not_retained_goes_nowhere_else() -> None:
     assert way.unread == ["r"]
     assert way.sent == []
     await way.box.wait_heard("r")
+
+
+async def test_what_has_not_ended_is_known_with_its_attempt_and_its_newest_address() -> None:
+    outbox = _Way().outbox()
+    outbox.open("a", request_id="r1", attempt=2)
+    outbox.open("a", request_id="r2", attempt=1, is_retained=True)
+    outbox.open("a", request_id="r3", attempt=1).close()
+    outbox.redirect("r2", "b")
+    assert outbox.list_running() == [("a", "r1", 2), ("b", "r2", 1)]

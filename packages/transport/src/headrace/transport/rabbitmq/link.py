@@ -41,6 +41,7 @@ class RabbitmqLink:
         on_lost: called each time a connection that was ready is gone.
         on_blocked: called with True when the broker takes no more messages, and with False when it does again.
         longest_pause_seconds: between two tries; the first pauses are shorter.
+        on_ready: called each time a connection is set up.
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class RabbitmqLink:
         on_lost: Callable[[], None],
         on_blocked: Callable[[bool], None],
         longest_pause_seconds: float,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._parameters = parameters
         self._setup = setup
         self._on_lost = on_lost
         self._on_blocked = on_blocked
+        self._on_ready = on_ready
         self._longest_pause_seconds = longest_pause_seconds
         self._tasks = TaskOwner()
         self._connection: OnePieceConnection | None = None
@@ -211,6 +214,7 @@ class RabbitmqLink:
         self._ready.set()
         self._reason = ""
         _log.info("broker connected")
+        self._on_ready()
 
     def _set_blocked(self, *, blocked: bool) -> None:
         self._blocked = blocked

@@ -68,6 +68,7 @@ class RabbitmqWorkerTransport:
             on_lost=self._on_lost,
             on_blocked=self._on_blocked,
             longest_pause_seconds=settings.reconnect_seconds,
+            on_ready=self._say_running,
         )
         self._relay = relay
         self._outbox = ReplyOutbox(
@@ -121,6 +122,11 @@ class RabbitmqWorkerTransport:
     def _on_lost(self) -> None:
         self._channel = None
         self._outbox.lose_connection()
+
+    def _say_running(self) -> None:
+        """Say what runs here to those who wait for it: who was granted it meanwhile could not tell us to stop."""
+        for address, request_id, attempt in self._outbox.list_running():
+            self._outbox.send(address, AttemptRunning(request_id, attempt, self._worker_id))
 
     def _on_blocked(self, blocked: bool) -> None:  # noqa: FBT001 - a callback
         if blocked:

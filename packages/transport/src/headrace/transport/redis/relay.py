@@ -18,7 +18,8 @@ from headrace.transport.tasks import TaskOwner
 
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 2.0
-# A listener that hears nothing asks this often whether its connection still lives.
+# A listener that hears nothing for this long asks whether its connection still lives, and waits as long for an answer:
+# where a host was cut off, or a firewall has forgotten the connection, nothing else would say so.
 HEALTH_SECONDS = 5.0
 CHANNEL_PREFIX = "headrace:"
 
@@ -36,13 +37,15 @@ class RedisRelay:
 
     Args:
         settings: where Redis is; the URL must not be empty.
+        health_seconds: how long a listener may hear nothing before it asks, and before it gives a connection up.
 
     Raises:
         ValueError: the URL can't be used.
     """
 
-    def __init__(self, settings: RedisSettings) -> None:
+    def __init__(self, settings: RedisSettings, *, health_seconds: float = HEALTH_SECONDS) -> None:
         self._settings = settings
+        self._health_seconds = health_seconds
         self._publisher = open_client(settings)
         self._tasks = TaskOwner()
         self._listening = asyncio.Event()
@@ -101,12 +104,20 @@ class RedisRelay:
         try:
             async with client.pubsub() as typed:  # pyright: ignore[reportUnknownMemberType]
                 pubsub: Any = typed
-                await pubsub.subscribe(CHANNEL_PREFIX + channel)
+                async with asyncio.timeout(self._health_seconds):
+                    await pubsub.subscribe(CHANNEL_PREFIX + channel)
+                is_asked = False
                 while True:
-                    message = await pubsub.get_message(timeout=HEALTH_SECONDS)
+                    message = await pubsub.get_message(timeout=self._health_seconds)
                     if message is None:
+                        if is_asked:
+                            raise TimeoutError("Redis does not answer")
+                        is_asked = True
                         await pubsub.ping()
-                    elif message["type"] == "message":
+                        continue
+                    # Whatever comes, an answer to the question too, says that the connection lives.
+                    is_asked = False
+                    if message["type"] == "message":
                         receive(message["data"])
                     elif message["type"] == "subscribe":
                         self._listening.set()

@@ -19,7 +19,7 @@ from headrace.schema.errors import ErrorCode
 from headrace.schema.events import Event, GenerationFailed, is_terminal
 from headrace.schema.settings import RedisSettings
 from headrace.transport.redis.client import open_client
-from headrace.transport.redis.retention_reader import AWAY_MESSAGE, StreamReader, take_entries
+from headrace.transport.redis.retention_reader import AWAY_MESSAGE, RESTORED_SECONDS, StreamReader, take_entries
 from headrace.transport.redis.retention_scripts import (
     CLAIM,
     ENDED,
@@ -61,6 +61,7 @@ class RedisRetentionStore:
         limits: how much is kept.
         owner: the name of this process; no other has it.
         clock: Unix seconds.
+        restored_seconds: how long owners have to write again what Redis has lost, before those who follow it are told.
 
     Raises:
         ValueError: the URL can't be used.
@@ -73,6 +74,7 @@ class RedisRetentionStore:
         *,
         owner: str,
         clock: Callable[[], float] = time.time,
+        restored_seconds: float = RESTORED_SECONDS,
     ) -> None:
         self._limits = limits
         self._name = owner
@@ -80,7 +82,9 @@ class RedisRetentionStore:
         self._client = open_client(settings)
         self._asking = asyncio.Lock()
         self._is_away = False
-        self._reader = StreamReader(settings, owner=owner, on_request=self._take_request)
+        self._reader = StreamReader(
+            settings, owner=owner, on_request=self._take_request, restored_seconds=restored_seconds
+        )
         self._writer = RetentionWriter(
             open_client(settings),
             owner=owner,

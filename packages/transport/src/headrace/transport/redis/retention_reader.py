@@ -16,8 +16,8 @@ from headrace.schema.errors import ErrorCode
 from headrace.schema.events import Event, GenerationFailed
 from headrace.schema.settings import RedisSettings
 from headrace.transport.redis.client import open_client
-from headrace.transport.redis.retention_scripts import events_key, inbox_key
-from headrace.transport.retention.base import gone_failure
+from headrace.transport.redis.retention_scripts import events_key, head_key, inbox_key
+from headrace.transport.retention.base import LEASE_SECONDS, gone_failure
 from headrace.transport.retention.log import EventLog
 
 BLOCK_MS = 1000
@@ -25,6 +25,9 @@ ANSWER_SECONDS = 4.0
 PAUSE_SECONDS = 0.25
 # Readers of another process's generation are told that Redis is away after this time.
 AWAY_SECONDS = 10.0
+# An owner that lives writes again what Redis has lost when it next renews its lease. What is not there after this time
+# had an owner that was lost before Redis was, and nobody goes on with it.
+RESTORED_SECONDS = LEASE_SECONDS * 1.5
 # For clients: what Redis's client says names hosts and ports, and is for the log.
 AWAY_MESSAGE = "Redis, where retained generations are kept, does not answer"
 
@@ -70,9 +73,17 @@ class StreamReader:
         settings: where Redis is.
         owner: the name of the process.
         on_request: takes what came into the inbox: a verb and a request id.
+        restored_seconds: how long owners have to write again what Redis has lost.
     """
 
-    def __init__(self, settings: RedisSettings, *, owner: str, on_request: Callable[[str, str], None]) -> None:
+    def __init__(
+        self,
+        settings: RedisSettings,
+        *,
+        owner: str,
+        on_request: Callable[[str, str], None],
+        restored_seconds: float = RESTORED_SECONDS,
+    ) -> None:
         self._client: Any = open_client(settings, answers_seconds=ANSWER_SECONDS)
         self._inbox = inbox_key(owner)
         self._inbox_at = "0-0"
@@ -80,6 +91,8 @@ class StreamReader:
         self._logs: dict[str, EventLog] = {}
         self._guards: dict[str, asyncio.TimerHandle] = {}
         self._away_since: float | None = None
+        self._restored_seconds = restored_seconds
+        self._restored_at: float | None = None
 
     def get(self, request_id: str) -> EventLog | None:
         """Return the log of a generation that is followed."""
@@ -106,7 +119,7 @@ class StreamReader:
         while True:
             try:
                 await self._read_once()
-                self._away_since = None
+                await self._note_there()
             except (RedisError, OSError) as error:
                 self._note_away(error)
                 await asyncio.sleep(PAUSE_SECONDS)
@@ -121,6 +134,20 @@ class StreamReader:
         for log in list(self._logs.values()):
             log.break_off(GenerationFailed(ErrorCode.BROKER_UNAVAILABLE, AWAY_MESSAGE, "reply", retryable=True))
             self.unfollow(log)
+
+    async def _note_there(self) -> None:
+        now = asyncio.get_running_loop().time()
+        if self._away_since is not None:
+            self._away_since = None
+            self._restored_at = now + self._restored_seconds
+        if self._restored_at is not None and now >= self._restored_at:
+            await self._give_up_lost()
+            self._restored_at = None
+
+    async def _give_up_lost(self) -> None:
+        for log in list(self._logs.values()):
+            if not await self._client.exists(head_key(log.request_id)):
+                self._give_up(log)
 
     async def _read_once(self) -> None:
         places = {self._inbox: self._inbox_at}

@@ -94,6 +94,10 @@ class ReplyOutbox:
         self._statements.setdefault(reply_address, []).append(statement)
         self._schedule()
 
+    def list_running(self) -> list[tuple[str, str, int]]:
+        """Return the streams that have not ended: where they are told, whose they are, and which attempts."""
+        return [(stream.reply_address, stream.request_id, stream.attempt) for stream in self._streams.values()]
+
     def resend(self, request_id: str, attempt: int) -> None:
         """Tell an attempt from its start, because its reader misses something."""
         stream = self._streams.get(request_id)
