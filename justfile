@@ -113,10 +113,20 @@ format: _synced
 
 # ---------------------------------------------------------------- measure
 
-# What the queue adds to the time to the first token: memory against RabbitMQ, in one run
+# What the queue, and counting, add to the time to the first token: memory against RabbitMQ against quotas, in one run
 [group('measure')]
-bench *arguments: _synced
+bench *arguments: services _synced
     {{ run }} python -m tests.bench.first_token "$@"
+
+# Tokens a second, time between tokens and CPU a token: the bare engine, memory and RabbitMQ; --step 0 floods
+[group('measure')]
+bench-streams *arguments: services _synced
+    {{ run }} python -m tests.bench.streaming "$@"
+
+# vLLM's own OpenAI server against ours, with the same tiny model on the CPU: first token, time between tokens, serving CPU
+[group('measure')]
+bench-vllm *arguments: services engine
+    {{ run }} python -m tests.bench.vllm_server "$@"
 
 # The time to the first token of an urgent request while batch work fills the engine, against an idle one: --engine vllm, --beams N
 [group('measure')]

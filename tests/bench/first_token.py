@@ -1,7 +1,8 @@
-"""What the durable path adds to the time to the first token: RabbitMQ against memory, in one run.
+"""What stands in between adds to the time to the first token: RabbitMQ against memory, and counting against not.
 
-Both sides are real processes with the scripted engine: `headrace serve`, and a gateway and a worker over a private
-RabbitMQ. Rounds of the two alternate, so that whatever else the machine does falls on both alike.
+All sides are real processes with the scripted engine: `headrace serve`; a gateway and a worker over a private RabbitMQ;
+and a further gateway over the same broker and worker, with accounts, and limits in a private Redis. Rounds of the three
+alternate, so that whatever else the machine does falls on all alike.
 """
 
 import argparse
@@ -10,117 +11,77 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import get_args
-from urllib.parse import urlsplit
 
-import httpx
 import msgspec
+from msgspec import Struct
 
-from headrace.apps.cli.nodes import free_ports, running_rabbitmq
+from headrace.apps.cli.nodes import running_redis
 from headrace.schema.settings.services import QueueType
-from tests.support.serving import clean_environment, serving
+from tests.bench.clients import ask_all
+from tests.bench.sides import BODY, broker_settings, memory_side, running, running_gateway, script_settings
+from tests.support.serving import HEADRACE, clean_environment
 
-MODEL = "smollm2-135m-instruct"
-SCRIPT = 'step_seconds = 0.005\n[[rules]]\nwhen = ""\ntokens = 20\n'
-BODY = msgspec.json.encode({"model": MODEL, "stream": True, "messages": [{"role": "user", "content": "Hello"}]})
-START_SECONDS = 60
-
-
-class Connection:
-    """One keep-alive connection that asks again and again."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._reader, self._writer = reader, writer
-
-    @classmethod
-    async def open(cls, address: str) -> "Connection":
-        parts = urlsplit(address)
-        return cls(*await asyncio.open_connection(parts.hostname, parts.port))
-
-    async def ask(self) -> float:
-        """Ask once, read the whole stream, and return the seconds to the first text."""
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {len(BODY)}\r\n\r\n"
-        started = time.perf_counter()
-        self._writer.write(head.encode() + BODY)
-        seen, first = b"", 0.0
-        while not seen.endswith(b"0\r\n\r\n"):
-            piece = await self._reader.read(65536)
-            if not piece:
-                raise SystemExit(f"the answer was cut: {seen[:200]!r}")
-            seen += piece
-            if not first and b'"delta":{"content":' in seen:
-                first = time.perf_counter() - started
-        return first
-
-    def close(self) -> None:
-        self._writer.close()
+STEP_SECONDS = 0.005
+TOKENS = 20
+REQUESTS = {1: 100, 64: 5}
+# More than is asked here, so that all of them are counted and none is reached.
+LIMITS = ("--rpm", "10M", "--tpm", "1000M", "--concurrent", "10k", "--tokens-per-day", "1000M")
 
 
-async def measure(address: str, *, clients: int, requests: int) -> list[float]:
+class Target(Struct, frozen=True):
+    """Where a side is asked, and as whom."""
+
+    address: str
+    key: str = ""
+
+
+def measure(target: Target, *, clients: int, requests: int) -> list[float]:
     """Return the milliseconds to the first text of every request."""
-    connections = [await Connection.open(address) for _ in range(clients)]
-
-    async def run(connection: Connection) -> list[float]:
-        return [await connection.ask() for _ in range(requests)]
-
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(run(connection)) for connection in connections]
-    for connection in connections:
-        connection.close()
-    return [first * 1000 for task in tasks for first in task.result()]
+    answers = asyncio.run(ask_all(target.address, BODY, clients=clients, requests=requests, key=target.key))
+    return [answer.first_seconds * 1000 for answer in answers]
 
 
 @contextmanager
-def processes_over_rabbitmq(folder: Path, queue_type: QueueType) -> Generator[str]:
-    """Run a gateway and a worker over a private RabbitMQ; yield the gateway's address."""
+def all_sides(folder: Path, queue_type: QueueType) -> Generator[dict[str, Target]]:
+    """Run everything that is compared."""
+    settings = script_settings(folder, step_seconds=STEP_SECONDS, tokens=TOKENS)
     with ExitStack() as stack:
-        node, _ = stack.enter_context(running_rabbitmq(folder / "rabbitmq"))
-        (port,) = free_ports(1)
-        environment = clean_environment(
-            settings_for(folder)
-            | {
-                "HEADRACE_BROKER_URL": node.url,
-                "HEADRACE_BROKER_USERNAME": node.username,
-                "HEADRACE_BROKER_PASSWORD": node.password,
-                "HEADRACE_BROKER_QUEUE_TYPE": queue_type,
-                "HEADRACE_GATEWAY_PORT": str(port),
-                "HEADRACE_LOG_LEVEL": "error",
-            }
-        )
-        for app in ("gateway", "worker"):
-            process = subprocess.Popen([sys.executable, "-m", f"headrace.apps.{app}"], cwd=folder, env=environment)
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        address = f"http://127.0.0.1:{port}"
-        wait_answer(address)
-        yield address
+        memory = stack.enter_context(memory_side(folder, settings))
+        broker = stack.enter_context(broker_settings(folder))
+        redis, _ = stack.enter_context(running_redis(folder / "redis"))
+        queued = {**settings, **broker.settings, "HEADRACE_REDIS_URL": redis.url}
+        queued["HEADRACE_BROKER_QUEUE_TYPE"] = queue_type
+        stack.enter_context(running("worker", folder, queued))
+        _, address = stack.enter_context(running_gateway(folder, queued))
+        metered = queued | {
+            "HEADRACE_ACCOUNTS_ENABLED": "true",
+            "HEADRACE_ACCOUNTS_DATABASE_URL": f"sqlite:///{folder / 'accounts.sqlite3'}",
+            "HEADRACE_STORAGE_FOLDER": str(folder / "state"),
+        }
+        key = make_key(folder, metered)
+        _, metered_address = stack.enter_context(running_gateway(folder, metered, key=key))
+        yield {
+            "memory": Target(memory.address),
+            "rabbitmq": Target(address),
+            "metered": Target(metered_address, key),
+        }
 
 
-def wait_answer(address: str) -> None:
-    """Wait until a whole answer comes back."""
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        try:
-            if httpx.post(f"{address}/v1/chat/completions", content=BODY, timeout=START_SECONDS).status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
-    raise SystemExit(f"no answer from {address}")
+def make_key(folder: Path, settings: Mapping[str, str]) -> str:
+    """Return the key of a tenant with limits."""
 
+    def ask(*words: str) -> bytes:
+        command = [HEADRACE, *words, "--database", "--json"]
+        return subprocess.run(
+            command, cwd=folder, env=clean_environment(settings), capture_output=True, check=True, timeout=60
+        ).stdout
 
-def settings_for(folder: Path) -> dict[str, str]:
-    """Settings of both sides."""
-    script = folder / "script.toml"
-    script.write_text(SCRIPT)
-    return {
-        "HEADRACE_ENGINE_KIND": "scripted",
-        "HEADRACE_ENGINE_SCRIPT": str(script),
-        "HEADRACE_MODELS_SMOLLM2_135M_INSTRUCT_SLOTS": "256",
-    }
+    ask("tenants", "create", "bench", *LIMITS)
+    return str(msgspec.json.decode(ask("keys", "create", "bench"))["secret"])
 
 
 def main() -> None:
@@ -130,32 +91,33 @@ def main() -> None:
     parser.add_argument("--queue-type", choices=get_args(QueueType), default="classic", help="of the task queues")
     arguments = parser.parse_args()
     rounds: int = arguments.rounds
-    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
-        folder = Path(name)
-        quiet = settings_for(folder) | {"HEADRACE_LOG_LEVEL": "error"}
-        sides = {
-            "memory": stack.enter_context(serving(folder=folder, environment=quiet)).address,
-            "rabbitmq": stack.enter_context(processes_over_rabbitmq(folder, arguments.queue_type)),
-        }
+    with tempfile.TemporaryDirectory() as name, all_sides(Path(name), arguments.queue_type) as sides:
         sys.stdout.write(
-            "| clients | memory p50 / p99 ms | rabbitmq p50 / p99 ms | added p50 ms |\n|---|---|---|---|\n"
+            "| clients | memory p50 / p99 ms | rabbitmq p50 / p99 ms | metered p50 / p99 ms "
+            "| RabbitMQ adds p50 ms | counting adds p50 ms |\n|---|---|---|---|---|---|\n"
         )
-        for clients, requests in ((1, 100), (64, 5)):
-            found: dict[str, list[float]] = {side: [] for side in sides}
+        for clients, requests in REQUESTS.items():
+            found: dict[str, list[list[float]]] = {side: [] for side in sides}
             for _ in range(rounds):
-                for side, address in sides.items():
-                    found[side] += asyncio.run(measure(address, clients=clients, requests=requests))
-            sys.stdout.write(render_row(clients, found["memory"], found["rabbitmq"]))
+                for side, target in sides.items():
+                    found[side].append(measure(target, clients=clients, requests=requests))
+            sys.stdout.write(render_row(clients, found))
+            sys.stdout.flush()
 
 
-def render_row(clients: int, memory: list[float], rabbitmq: list[float]) -> str:
-    """Return one line of the table."""
+def render_row(clients: int, found: Mapping[str, list[list[float]]]) -> str:
+    """Return one line of the table; what is added is the median over the rounds, each against its neighbour in time."""
 
-    def show(values: list[float]) -> str:
+    def show(rounds: list[list[float]]) -> str:
+        values = [value for one in rounds for value in one]
         return f"{statistics.median(values):.2f} / {statistics.quantiles(values, n=100)[98]:.2f}"
 
-    added = statistics.median(rabbitmq) - statistics.median(memory)
-    return f"| {clients} | {show(memory)} | {show(rabbitmq)} | {added:.2f} |\n"
+    def added(after: str, before: str) -> str:
+        pairs = zip(found[after], found[before], strict=True)
+        return f"{statistics.median([statistics.median(more) - statistics.median(less) for more, less in pairs]):.2f}"
+
+    cells = " | ".join(show(rounds) for rounds in found.values())
+    return f"| {clients} | {cells} | {added('rabbitmq', 'memory')} | {added('metered', 'rabbitmq')} |\n"
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ from headrace.models import WeightsError
 from headrace.process.config import read_settings, settings_path
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
+from headrace.process.turns import take_short_turns
 from headrace.process.watch import WatchedFile
 from headrace.schema.errors import HeadraceError
 from headrace.schema.settings import ModelSettings, Settings, SettingsError
@@ -74,6 +75,7 @@ def serve(options: ServeOptions) -> int:
                 accounts=accounts,
             )
 
+    take_short_turns()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(run())

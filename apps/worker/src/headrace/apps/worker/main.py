@@ -24,6 +24,7 @@ from headrace.process.arguments import make_process_parser
 from headrace.process.config import read_settings
 from headrace.process.logs import set_up_log
 from headrace.process.signals import stop_on_signals
+from headrace.process.turns import take_short_turns
 from headrace.schema.settings import Settings, SettingsError
 from headrace.transport.objects import check_objects_url, open_payloads
 from headrace.transport.rabbitmq import RabbitmqWorkerTransport, check_url
@@ -54,6 +55,7 @@ def main(argv: list[str] | None = None) -> int:
     except (SettingsError, WeightsError, EngineSetupError) as error:
         sys.stderr.write(f"headrace-worker: {error}\n")
         return BAD_SETTINGS
+    take_short_turns()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         try:
             runner.run(_serve(settings, engines))

@@ -1,12 +1,13 @@
 """What of a submission is kept beside its events, and by what it is recognised."""
 
 import asyncio
+import functools
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import NODEFAULT, Struct, structs
 
 from headrace.scheduler.base import GenerationRecord, Submission
 from headrace.schema.errors import ErrorCode, HeadraceError
@@ -95,15 +96,31 @@ async def claim_of(key: str, submission: Submission) -> IdempotencyClaim:
 
 
 def _to_plain(value: object) -> object:
-    """Return a value in which a field says the same whether it was left out or set to its default."""
+    """Return a value without the fields that say their default, whether they were left out or set to it.
+
+    So a field that a newer gateway knows changes nothing for who does not use it: a call that is repeated during an
+    update is the same call.
+    """
     if isinstance(value, Struct):
-        fields = {name: _to_plain(getattr(value, name)) for name in value.__struct_fields__}
+        said = {name: getattr(value, name) for name in value.__struct_fields__}
+        defaults = _defaults_of(type(value))
+        fields = {name: _to_plain(item) for name, item in said.items() if defaults.get(name, NODEFAULT) != item}
         return {"": type(value).__name__, **fields}
     if isinstance(value, tuple | list):
         return [_to_plain(item) for item in cast("Sequence[object]", value)]
     if isinstance(value, dict):
         return {name: _to_plain(item) for name, item in cast("dict[object, object]", value).items()}
     return value
+
+
+@functools.cache
+def _defaults_of(struct: type[Struct]) -> Mapping[str, object]:
+    """Return what the fields of a struct are where nothing is said, of those that may be left out."""
+    return {
+        item.name: item.default if item.default_factory is NODEFAULT else item.default_factory()
+        for item in structs.fields(struct)
+        if not item.required
+    }
 
 
 def _encode(value: object) -> bytes:

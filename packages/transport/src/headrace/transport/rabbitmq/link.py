@@ -12,12 +12,12 @@ from typing import Any, TypeVar
 
 import pika
 import structlog
-from pika.adapters.asyncio_connection import AsyncioConnection
 from pika.channel import Channel
 from pika.exceptions import AMQPError
 
 from headrace.transport.base import TransportUnavailableError
 from headrace.transport.rabbitmq.refusal import explain_refusal
+from headrace.transport.rabbitmq.services import LoopServices, OnePieceConnection
 from headrace.transport.tasks import TaskOwner
 
 FIRST_PAUSE_SECONDS = 0.1
@@ -61,7 +61,7 @@ class RabbitmqLink:
         self._on_ready = on_ready
         self._longest_pause_seconds = longest_pause_seconds
         self._tasks = TaskOwner()
-        self._connection: AsyncioConnection | None = None
+        self._connection: OnePieceConnection | None = None
         self._closed: asyncio.Future[str] | None = None
         self._ready = asyncio.Event()
         self._blocked = False
@@ -172,13 +172,14 @@ class RabbitmqLink:
             if not closed.done():
                 closed.set_result(describe_failure(error))
 
+        services: Any = LoopServices(loop, self._tasks)
         try:
-            self._connection = connection = AsyncioConnection(
+            self._connection = connection = OnePieceConnection(
                 parameters=self._parameters,
                 on_open_callback=on_open,
                 on_open_error_callback=on_close,
                 on_close_callback=on_close,
-                custom_ioloop=loop,
+                custom_ioloop=services,
             )
             connection.add_on_connection_blocked_callback(lambda *_: self._set_blocked(blocked=True))
             connection.add_on_connection_unblocked_callback(lambda *_: self._set_blocked(blocked=False))
