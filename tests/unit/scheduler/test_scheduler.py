@@ -49,6 +49,9 @@ class _Observer:
     def generation_ended(self, fact: GenerationEnded) -> None:
         self.ended.append(fact)
 
+    def task_republished(self, model: str) -> None:
+        raise AssertionError("nothing is adopted here")
+
     def attempt_opened(self, model: str) -> None:
         self.attempts += 1
 

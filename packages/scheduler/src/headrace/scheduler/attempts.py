@@ -77,6 +77,7 @@ class Attempts:
             self._leftovers.take(query.request_id)
             self._send(query.worker_id, self._given_up.refusal_of(query))
             return
+        entry.hear()
         mailbox = entry.mailbox
         runner = mailbox.worker_id or mailbox.granted_to
         if runner is not None and entry.running_copy not in (None, query.copy):
@@ -111,6 +112,8 @@ class Attempts:
             self._send(item.worker_id, CancelGeneration(item.request_id, self._clock()))
             return
         mailbox, confirmation = entry.mailbox, entry.confirmation
+        if entry.silence is not None and item.attempt >= mailbox.attempt:
+            self._note_heard(entry, item)
         if mailbox.note_attempt(item.attempt, item.worker_id):
             entry.history.begin(self._clock())
             if confirmation is not None:
@@ -127,11 +130,20 @@ class Attempts:
             confirmation.cancel()
             entry.confirmation = None
 
+    def _note_heard(self, entry: Entry, item: AttemptRunning) -> None:
+        """Somebody has in hand what was adopted, and it waits no more."""
+        entry.hear()
+        if entry.running_copy is None and item.attempt == 1:
+            # Only the first message of a task runs without a question, and only its run is the first attempt.
+            entry.running_copy = 0
+        self._entries.end_wait(entry, picked_up=True)
+
     def _note_returned(self, item: AttemptRunning) -> None:
         """A worker has given a task back to its queue: nobody was lost, unless it had begun."""
         entry = self._entries.get(item.request_id)
         if entry is None:
             return
+        entry.hear()
         mailbox, confirmation = entry.mailbox, entry.confirmation
         if mailbox.granted_to == item.worker_id and mailbox.worker_id is None:
             mailbox.granted_to = None

@@ -11,6 +11,7 @@ from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.line import Ticket
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import GenerationEnded, SchedulerObserver
+from headrace.scheduler.silence import Silence
 from headrace.scheduler.waiting import WaitingLines
 from headrace.schema.control import CancelGeneration
 from headrace.schema.errors import ErrorCode
@@ -33,7 +34,8 @@ class Entry(Struct):
         payload: what it has in the object store.
         copies: how many copies of its task were published.
         running_copy: which of the messages of its task its worker runs it out of; None where only the gateway knew that
-            from which it was adopted.
+            from which it was adopted, or it has gone silent since.
+        silence: how long no worker has said anything of it; of what was adopted only.
     """
 
     mailbox: Mailbox
@@ -48,6 +50,12 @@ class Entry(Struct):
     history: AttemptHistory = field(default_factory=AttemptHistory)
     copies: int = 0
     running_copy: int | None = 0
+    silence: Silence | None = None
+
+    def hear(self) -> None:
+        """A worker has it in hand."""
+        if self.silence is not None:
+            self.silence.hear()
 
     def end_timers(self) -> None:
         """Let nothing more happen to it by itself."""

@@ -25,6 +25,12 @@ class SchedulerMetrics:
             ["model"],
             registry=registry,
         )
+        self._republished = Counter(
+            "headrace_scheduler_republished_tasks",
+            "Tasks of adopted generations that no worker had any more, published again.",
+            ["model"],
+            registry=registry,
+        )
         self._waiting = Gauge(
             "headrace_scheduler_waiting",
             "Requests of this gateway that no worker has taken yet.",
@@ -62,6 +68,10 @@ class SchedulerMetrics:
     def attempt_opened(self, model: str) -> None:
         """Count a further attempt."""
         self._attempts.labels(model).inc()
+
+    def task_republished(self, model: str) -> None:
+        """Count a task that was published again."""
+        self._republished.labels(model).inc()
 
     def wait_began(self, deployment: str, lane: Lane) -> None:
         """Count a request into a line."""

@@ -43,6 +43,10 @@ class SchedulerObserver(Protocol):
         """A redelivered task was granted a further attempt."""
         ...
 
+    def task_republished(self, model: str) -> None:
+        """No worker said anything of an adopted generation, so its task was published again."""
+        ...
+
 
 class QueueObserver(Protocol):
     """Gets what happens in front of the workers, on the event loop. Deployments are named, not served names."""

@@ -5,16 +5,21 @@ import time
 from collections.abc import Callable
 
 from headrace.scheduler.ageing import AgeingPolicy
-from headrace.scheduler.base import Submission
+from headrace.scheduler.base import Adoption, Submission
 from headrace.scheduler.large import LargeRequests
+from headrace.scheduler.silence import SILENT_SECONDS
 from headrace.schema.codec import CodecError
 from headrace.schema.errors import ErrorCode, HeadraceError
+from headrace.schema.names import Lane
 from headrace.schema.payload import PayloadRef
 from headrace.schema.settings import SchedulerSettings
 from headrace.schema.task import GenerationTask
 from headrace.transport.base import SchedulerTransport, TransportUnavailableError
 
 FIRST_CONNECTION_SECONDS = 2.0
+# Whoever adopts a retained task publishes it again after a silence, and by then whoever picks it up has to ask. Clocks
+# differ a little, and a pickup takes a moment to be known.
+RETAINED_ASK_SECONDS = SILENT_SECONDS - 2.0
 
 
 class Publisher:
@@ -65,14 +70,13 @@ class Publisher:
         request, now = submission.request, self._clock()
         timeout = submission.timeout_seconds or self._settings.request_timeout_seconds
         await self._wait_first_connection(min(timeout, FIRST_CONNECTION_SECONDS))
-        priority = self._settings.default_priority if submission.priority is None else submission.priority
-        ask_after = self._policy.ask_after(submission.lane, priority)
+        ask_after = self._find_ask_after(submission)
         task = GenerationTask(
             request_id=submission.request_id,
             reply_address=self._transport.reply_address,
             submitted_at=now,
             deadline=now + timeout,
-            priority=priority,
+            priority=self.priority_of(submission),
             request=request,
             deployment="" if deployment == request.model else deployment,
             lane=submission.lane,
@@ -80,6 +84,45 @@ class Publisher:
             ask_after=0.0 if ask_after is None else now + ask_after,
             retained=submission.retained,
         )
+        return await self._move(task)
+
+    async def make_copy(self, adoption: Adoption, *, deployment: str, lane: Lane, copy: int) -> GenerationTask:
+        """Return the task of a generation that another gateway began, as a copy of it, which asks before it runs.
+
+        What is large is moved once more: where the first gateway put it is not known here.
+
+        Raises:
+            HeadraceError: `payload_lost`, `invalid_request`.
+        """
+        submission = adoption.submission
+        task = GenerationTask(
+            request_id=submission.request_id,
+            reply_address=self._transport.reply_address,
+            submitted_at=adoption.submitted_at,
+            deadline=adoption.deadline,
+            priority=self.priority_of(submission),
+            request=submission.request,
+            deployment="" if deployment == submission.request.model else deployment,
+            is_repeat=True,
+            lane=lane,
+            tenant=submission.caller.tenant_id,
+            retained=True,
+            copy=copy,
+        )
+        return await self._move(task)
+
+    def priority_of(self, submission: Submission) -> int:
+        """Return the priority of a request: its own, or that of the setting."""
+        return self._settings.default_priority if submission.priority is None else submission.priority
+
+    def _find_ask_after(self, submission: Submission) -> float | None:
+        """Return after how long a wait a task may have copies, in seconds; None where it never has."""
+        aged = self._policy.ask_after(submission.lane, self.priority_of(submission))
+        if not submission.retained:
+            return aged
+        return RETAINED_ASK_SECONDS if aged is None else min(aged, RETAINED_ASK_SECONDS)
+
+    async def _move(self, task: GenerationTask) -> GenerationTask:
         return task if self._large is None else await self._large.move(task)
 
     async def _wait_first_connection(self, seconds: float) -> None:

@@ -19,6 +19,8 @@ from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.mailbox import Mailbox
 from headrace.scheduler.observer import QueueObserver, SchedulerObserver
 from headrace.scheduler.publishing import Publisher
+from headrace.scheduler.republishing import Republishing
+from headrace.scheduler.silence import SILENT_SECONDS
 from headrace.scheduler.stored import StoredChunks
 from headrace.scheduler.waiting import WaitingLines, no_worker
 from headrace.schema.checks import check_request
@@ -53,6 +55,7 @@ class Scheduler:
         observers: who gets the facts.
         clock: Unix seconds.
         gap_seconds: how long a worker has to tell again what did not arrive.
+        silent_seconds: how long no worker has said anything of an adopted generation when its task is published again.
         large: moves requests that are too large for the broker; None sends all of them through it.
         levels: how the task queues divide their levels.
         queue_observers: who gets the facts about those who wait.
@@ -67,6 +70,7 @@ class Scheduler:
         observers: Sequence[SchedulerObserver] = (),
         clock: Callable[[], float] = time.time,
         gap_seconds: float = GAP_SECONDS,
+        silent_seconds: float = SILENT_SECONDS,
         large: LargeRequests | None = None,
         levels: Levels = CLASSIC_LEVELS,
         queue_observers: Sequence[QueueObserver] = (),
@@ -108,6 +112,16 @@ class Scheduler:
         self._gaps = Gaps(self._entries, transport, seconds=gap_seconds)
         self._stored = StoredChunks(large, self._entries, take=self._take)
         self._announcements = Announcements(self._entries, transport)
+        self._republishing = Republishing(
+            self._entries,
+            self._publisher,
+            waiting=self._waiting,
+            policy=policy,
+            leftovers=leftovers,
+            observers=observers,
+            clock=clock,
+            silent_seconds=silent_seconds,
+        )
         # Filled only by a process that leaves, and gone with it.
         self._handed_over: set[str] = set()
         self._is_closing = False
@@ -156,8 +170,9 @@ class Scheduler:
         self._handed_over.discard(mailbox.request_id)
         self._entries.add(entry)
         self._announcements.begin(entry)
-        # It stands in no line of ours, and does not age: where its task is, the gateway that is gone knew.
-        return MailboxGeneration(mailbox, self.cancel, lambda: None)
+        # It stands in no line of ours until its task is published again: where that is, the gateway that is gone knew.
+        self._republishing.watch(entry, adoption)
+        return MailboxGeneration(mailbox, self.cancel, lambda: self._stand(entry))
 
     def _find_deployment(self, submission: Submission) -> str:
         if self._is_closing:
@@ -226,6 +241,7 @@ class Scheduler:
 
     def _accept(self, chunk: StreamChunk, entry: Entry) -> None:
         mailbox = entry.mailbox
+        entry.hear()
         mailbox.accept(chunk)
         if entry.ticket is not None and mailbox.worker_id is not None:
             entry.history.begin(self._clock())
@@ -256,13 +272,17 @@ class Scheduler:
     def reject_task(self, request_id: str, reason: str) -> None:
         """Fail a request whose task the broker did not take."""
         # One that has copies has a message in a queue, whatever became of the newest.
-        if (entry := self._entries.get(request_id)) is not None and not entry.copies:
+        entry = self._entries.get(request_id)
+        if entry is not None and entry.silence is not None:
+            entry.silence.refuse()
+        elif entry is not None and not entry.copies:
             entry.mailbox.fail(ErrorCode.BROKER_UNAVAILABLE, f"{reason}; try again soon")
             self._entries.retire(entry)
 
     def restore_reply_path(self) -> None:
         """Have told again what may have been lost while nobody read our replies."""
         self._attempts.note_outage()
+        self._republishing.note_outage()
         self._gaps.ask_all()
 
     def cancel(self, request_id: str) -> bool:
@@ -308,6 +328,7 @@ class Scheduler:
         self.end_all(ErrorCode.SHUTTING_DOWN, "this gateway is shutting down; send the request again")
         await self._depths.close()
         self._announcements.close()
+        await self._republishing.close()
         await self._transport.close()
         await self._stored.close()
         await self._publisher.close()

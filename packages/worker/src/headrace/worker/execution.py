@@ -333,16 +333,17 @@ class Execution:
                 self._note_adoption(message)
 
     def _note_adoption(self, adoption: AdoptGeneration) -> None:
-        if not self._adoptions.note(adoption):
-            return
-        self._transport.redirect(adoption.request_id, adoption.reply_address)
+        is_news = self._adoptions.note(adoption)
+        if is_news:
+            self._transport.redirect(adoption.request_id, adoption.reply_address)
         run = self._runs.get(adoption.request_id)
         if run is None:
             return
         if adoption.request_id in self._questions:
-            self._ask(run.task)
+            if is_news:
+                self._ask(run.task)
         elif run.attempt:
-            # Who adopts it may not know yet that anybody has it.
+            # Said each time: who adopts it may not know yet that anybody has it, and takes silence for a loss.
             self._confirm(adoption.request_id, run.attempt)
 
     def _confirm(self, request_id: str, attempt: int) -> None:
