@@ -10,6 +10,7 @@ from msgspec import structs
 from headrace.scheduler.base import Generation, Submission
 from headrace.scheduler.large import LargeRequests
 from headrace.scheduler.scheduler import Scheduler
+from headrace.scheduler.silence import SILENT_SECONDS
 from headrace.schema.caller import Caller
 from headrace.schema.events import (
     Event,
@@ -22,7 +23,7 @@ from headrace.schema.events import (
 from headrace.schema.names import Lane
 from headrace.schema.request import BeamSearchParams, GenerationParameters, OutputFlags
 from headrace.schema.settings import ObjectSettings, SchedulerSettings
-from headrace.transport.base import SchedulerTransport
+from headrace.transport.base import SchedulerTransport, WorkerTransport
 from headrace.transport.last_words import LastWords
 from headrace.transport.objects import ObjectStore, PayloadStore
 from headrace.transport.tasks import TaskOwner
@@ -96,6 +97,7 @@ class Worker:
         kv_tokens: int = 0,
         patience_seconds: float = 60.0,
         last_words: LastWords | None = None,
+        transport: WorkerTransport | None = None,
     ) -> None:
         self.ran = RanRecorder()
         self.stop = asyncio.Event()
@@ -113,7 +115,7 @@ class Worker:
                 )
                 for engine, model in zip(self._engines, models, strict=True)
             ],
-            harness.worker_side(),
+            transport or harness.worker_side(),
             worker_id=self.worker_id,
             drain_seconds=drain_seconds,
             observers=[self.ran],
@@ -170,10 +172,14 @@ class Rig:
         self._workers: list[Worker] = []
         self._tasks = TaskOwner()
 
-    def another_scheduler(self, transport: SchedulerTransport, settings: SchedulerSettings) -> Scheduler:
+    def another_scheduler(
+        self, transport: SchedulerTransport, settings: SchedulerSettings, *, silent_seconds: float = SILENT_SECONDS
+    ) -> Scheduler:
         """One of another gateway; the test starts and closes it."""
         models = {self.model: self.model}
-        return Scheduler(transport, models=models, settings=settings, levels=self.harness.levels)
+        return Scheduler(
+            transport, models=models, settings=settings, levels=self.harness.levels, silent_seconds=silent_seconds
+        )
 
     async def start_worker(
         self, models: Sequence[str] = (), *, slots: int = 4, drain_seconds: float = 10.0, **options: Any

@@ -347,7 +347,7 @@ async def test_a_large_request_is_moved_once_more_or_ends_in_an_error(
     scheduler = make_scheduler(transport, clock, large=large)
     await scheduler.start()
     adoption = _adoption(*TOLD)
-    request = make_request("m", "x" * 100_000)
+    request = make_request("m", "x" * 200_000)
     submission = structs.replace(adoption.submission, request=request)
     generation = await scheduler.adopt(structs.replace(adoption, submission=submission))
     if takes:
