@@ -16,7 +16,16 @@ from headrace.schema.settings import BrokerSettings, SchedulerSettings
 from headrace.transport.base import SchedulerTransport, WorkerTransport
 from tests.contract.transport.harness import Harness, MemoryHarness, RabbitmqHarness
 from tests.integration.path.late import LateTransport
-from tests.integration.path.rig import WAIT_SECONDS, Rig, Worker, check_once, read, read_until_text, running_rig, text_of
+from tests.integration.path.rig import (
+    WAIT_SECONDS,
+    Rig,
+    Worker,
+    check_once,
+    read,
+    read_until_text,
+    running_rig,
+    text_of,
+)
 from tests.support.values import fresh_name, make_request
 
 TEXT = " ".join(str(number) for number in range(300))
@@ -36,9 +45,7 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
 
 def _submission(rig: Rig, text: str = TEXT) -> Submission:
     parameters = GenerationParameters(provider_extensions={"scripted": {"text": text}})
-    return Submission(
-        request_id=fresh_name("gen"), request=make_request(rig.model, "Hello", parameters), retained=True
-    )
+    return Submission(request_id=fresh_name("gen"), request=make_request(rig.model, "Hello", parameters), retained=True)
 
 
 @asynccontextmanager
@@ -63,7 +70,10 @@ async def _adopted(
 async def _wait_copied(rig: Rig, transport: SchedulerTransport, *, messages: int) -> None:
     """Return when so many messages wait in the queue."""
     async with asyncio.timeout(WAIT_SECONDS):
-        while (depth := await transport.measure_queue(rig.model, "online")) is None or depth.waiting < messages:
+        while True:
+            depth = await transport.measure_queue(rig.model, "online")
+            if depth is not None and depth.waiting >= messages:
+                return
             await asyncio.sleep(0.05)
 
 

@@ -34,7 +34,7 @@ class BrokerSettings(Struct, frozen=True, kw_only=True):
         str, Meta(description="The key of our certificate; empty where the certificate's file holds it.")
     ] = ""
     heartbeat_seconds: Annotated[
-        int, Meta(ge=2, le=600, description="AMQP heartbeat: a lost host is noticed after two of them.")
+        int, Meta(ge=2, le=600, description="AMQP heartbeat: a lost host is noticed after two or three of them.")
     ] = 10
     reconnect_seconds: Annotated[
         Seconds, Meta(description="Longest pause between two tries to connect again; the first are shorter.")
