@@ -43,14 +43,19 @@ async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
         yield rig
 
 
-def _submission(rig: Rig, text: str = TEXT) -> Submission:
-    parameters = GenerationParameters(provider_extensions={"scripted": {"text": text}})
+def _submission(rig: Rig, text: str = TEXT, **scripted: float) -> Submission:
+    parameters = GenerationParameters(provider_extensions={"scripted": {"text": text, **scripted}})
     return Submission(request_id=fresh_name("gen"), request=make_request(rig.model, "Hello", parameters), retained=True)
 
 
 @asynccontextmanager
 async def _adopted(
-    rig: Rig, submission: Submission, told: Sequence[Event] = (), *, silent_seconds: float = SOON
+    rig: Rig,
+    submission: Submission,
+    told: Sequence[Event] = (),
+    *,
+    submitted_at: float = 0.0,
+    silent_seconds: float = SOON,
 ) -> AsyncGenerator[tuple[Generation, SchedulerTransport]]:
     """Let another gateway's scheduler go on with a generation; the first one is gone."""
     await rig.transport.close()
@@ -61,7 +66,9 @@ async def _adopted(
         async with asyncio.timeout(WAIT_SECONDS):
             await transport.wait_ready()
         now = time.time()
-        adoption = Adoption(submission=submission, submitted_at=now, deadline=now + 30.0, events=tuple(told))
+        adoption = Adoption(
+            submission=submission, submitted_at=submitted_at or now, deadline=now + 30.0, events=tuple(told)
+        )
         yield await other.adopt(adoption), transport
     finally:
         await other.close()
@@ -128,8 +135,9 @@ async def test_what_never_came_into_the_queue_is_run(rig: Rig) -> None:
 
 async def test_beside_the_first_message_that_still_waits_the_copy_is_not_run(rig: Rig) -> None:
     submission = _submission(rig)
+    began = time.time()
     await rig.scheduler.submit(submission)
-    async with _adopted(rig, submission, silent_seconds=SILENT_SECONDS) as (generation, transport):
+    async with _adopted(rig, submission, submitted_at=began, silent_seconds=SILENT_SECONDS) as (generation, transport):
         await _wait_copied(rig, transport, messages=2)
         workers = [await rig.start_worker(slots=1) for _ in range(2)]
         _check((), await read(generation))
@@ -143,6 +151,20 @@ async def test_beside_the_first_message_that_still_waits_the_copy_is_not_run(rig
 async def _drain(worker: Worker) -> None:
     worker.stop.set()
     await worker.wait_ended()
+
+
+async def test_a_worker_that_tells_nothing_for_long_says_that_it_runs_it(rig: Rig) -> None:
+    worker = await rig.start_worker()
+    submission = _submission(rig, first_token_seconds=5.0)
+    await rig.scheduler.submit(submission)
+    await rig.until(lambda: worker.jobs == [submission.request_id])
+    async with _adopted(rig, submission, silent_seconds=2.0) as (generation, transport):
+        events = await read(generation)
+        depth = await transport.measure_queue(rig.model, "online")
+    _check((), events)
+    assert depth is not None
+    assert depth.waiting == 0
+    assert (worker.jobs, generation.record.attempts) == ([submission.request_id], 1)
 
 
 async def test_a_worker_that_hears_of_it_too_late_is_overtaken_and_fenced_off(rig: Rig) -> None:

@@ -282,6 +282,17 @@ async def test_a_copy_that_the_broker_does_not_take_is_followed_by_another(
     assert await _read(generation) == list(WHOLE)
 
 
+async def test_one_that_came_a_moment_ago_is_not_published_yet(
+    scheduler: Scheduler, transport: RecordingSchedulerTransport, clock: Clock
+) -> None:
+    clock.now = 998.0 + 1.5 * SILENT_SECONDS
+    await scheduler.adopt(_adoption())
+    await _let_pass()
+    assert transport.tasks == []
+    clock.now += SILENT_SECONDS
+    await _published(transport)
+
+
 async def test_one_whose_deadline_has_passed_is_left_to_its_end(
     scheduler: Scheduler, transport: RecordingSchedulerTransport, clock: Clock
 ) -> None:
@@ -333,7 +344,7 @@ async def test_from_a_while_after_a_retained_request_came_workers_ask_first(
         await scheduler.submit(
             Submission(request_id=request_id, request=make_request(), priority=priority, retained=True)
         )
-    assert [task.ask_after for task in transport.tasks] == [1003.0, 1003.0]
+    assert [task.ask_after for task in transport.tasks] == [1008.0, 1008.0]
 
 
 @pytest.mark.parametrize("takes", [True, False])

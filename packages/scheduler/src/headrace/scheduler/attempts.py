@@ -199,6 +199,7 @@ class Attempts:
         entry.history.begin(self._clock())
         self._send(worker_id, AttemptGranted(mailbox.request_id, attempt, mailbox.told()))
         self._entries.end_wait(entry, picked_up=True)
-        if attempt != before and not (previous is None and entry.copies):
+        has_waited = entry.copies > 0 or 0 < entry.ask_after <= self._clock()
+        if attempt != before and not (previous is None and has_waited):
             for observer in self._observers:
                 observer.attempt_opened(mailbox.model)

@@ -35,6 +35,7 @@ class Entry(Struct):
         copies: how many copies of its task were published.
         running_copy: which of the messages of its task its worker runs it out of; None where only the gateway knew that
             from which it was adopted, or it has gone silent since.
+        ask_after: from when on, Unix seconds, workers ask before they run its task; 0 for never.
         silence: how long no worker has said anything of it; of what was adopted only.
     """
 
@@ -50,6 +51,7 @@ class Entry(Struct):
     history: AttemptHistory = field(default_factory=AttemptHistory)
     copies: int = 0
     running_copy: int | None = 0
+    ask_after: float = 0.0
     silence: Silence | None = None
 
     def hear(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from headrace.scheduler.ageing import AgeingPolicy
 from headrace.scheduler.base import Adoption, Submission
 from headrace.scheduler.large import LargeRequests
-from headrace.scheduler.silence import SILENT_SECONDS
+from headrace.scheduler.silence import SILENT_SECONDS, YOUNGEST_SILENCES
 from headrace.schema.codec import CodecError
 from headrace.schema.errors import ErrorCode, HeadraceError
 from headrace.schema.names import Lane
@@ -17,9 +17,9 @@ from headrace.schema.task import GenerationTask
 from headrace.transport.base import SchedulerTransport, TransportUnavailableError
 
 FIRST_CONNECTION_SECONDS = 2.0
-# Whoever adopts a retained task publishes it again after a silence, and by then whoever picks it up has to ask. Clocks
+# Whoever adopts a retained task may publish it again after so long, and by then whoever picks it up has to ask. Clocks
 # differ a little, and a pickup takes a moment to be known.
-RETAINED_ASK_SECONDS = SILENT_SECONDS - 2.0
+RETAINED_ASK_SECONDS = YOUNGEST_SILENCES * SILENT_SECONDS - 2.0
 
 
 class Publisher:

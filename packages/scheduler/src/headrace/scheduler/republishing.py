@@ -22,7 +22,7 @@ from headrace.scheduler.entries import Entries, Entry
 from headrace.scheduler.leftovers import Leftovers
 from headrace.scheduler.observer import SchedulerObserver
 from headrace.scheduler.publishing import Publisher
-from headrace.scheduler.silence import SILENT_LOOKS, Silence
+from headrace.scheduler.silence import SILENT_LOOKS, YOUNGEST_SILENCES, Silence
 from headrace.scheduler.waiting import WaitingLines
 from headrace.schema.errors import HeadraceError
 from headrace.transport.tasks import TaskOwner
@@ -81,6 +81,7 @@ class Republishing:
         self._observers = observers
         self._clock = clock
         self._look_seconds = silent_seconds / SILENT_LOOKS
+        self._youngest_seconds = silent_seconds * YOUNGEST_SILENCES
         self._watched: dict[str, Watched] = {}
         self._tasks = TaskOwner()
         self._looking: asyncio.Task[None] | None = None
@@ -108,7 +109,13 @@ class Republishing:
             self._watched = {name: one for name, one in self._watched.items() if self._entries.get(name) is one.entry}
             if await self._can_publish():
                 for watched in list(self._watched.values()):
-                    await self._look(watched)
+                    await self._look_safely(watched)
+
+    async def _look_safely(self, watched: Watched) -> None:
+        try:
+            await self._look(watched)
+        except Exception:  # noqa: BLE001 - an edge: one that nobody planned for leaves the others
+            _log.exception("adopted task not published again", request_id=watched.entry.mailbox.request_id)
 
     async def _can_publish(self) -> bool:
         try:
@@ -120,7 +127,9 @@ class Republishing:
     async def _look(self, watched: Watched) -> None:
         entry, adoption = watched.entry, watched.adoption
         silence, now = entry.silence, self._clock()
-        if silence is None or not silence.has_lasted() or now >= entry.deadline:
+        if silence is None or not silence.has_lasted():
+            return
+        if not entry.submitted_at + self._youngest_seconds <= now < entry.deadline:
             return
         submission = adoption.submission
         priority = self._publisher.priority_of(submission)

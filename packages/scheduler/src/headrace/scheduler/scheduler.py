@@ -201,6 +201,7 @@ class Scheduler:
         loop.call_later(self._settings.publish_wait_seconds, self._give_up_unsent, task.request_id)
         ticket = self._waiting.enter(mailbox, task, share=share)
         entry = Entry(mailbox, task.deadline, task.submitted_at, timer, ticket, payload=task.payload)
+        entry.ask_after = task.ask_after
         self._entries.add(entry)
         self._copies.watch(entry, task)
         return MailboxGeneration(mailbox, self.cancel, lambda: self._stand(entry))

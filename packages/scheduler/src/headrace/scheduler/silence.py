@@ -4,6 +4,8 @@ from msgspec import Struct
 
 # A worker that waits asks every two seconds, and one that runs answers an announcement a second.
 SILENT_SECONDS = 5.0
+# No task that came less than so many silences ago is published again: by then whoever picks it up asks first.
+YOUNGEST_SILENCES = 2
 # Time in which this process, or the broker, stood still counts for one look at most.
 SILENT_LOOKS = 5
 
