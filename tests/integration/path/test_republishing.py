@@ -156,12 +156,11 @@ async def _drain(worker: Worker) -> None:
 async def test_a_worker_that_tells_nothing_for_long_says_that_it_runs_it(rig: Rig) -> None:
     worker = await rig.start_worker()
     submission = _submission(rig, first_token_seconds=5.0)
-    await rig.scheduler.submit(submission)
-    await rig.until(lambda: worker.jobs == [submission.request_id])
-    async with _adopted(rig, submission, silent_seconds=2.0) as (generation, transport):
+    told = await anext(await rig.scheduler.submit(submission))
+    async with _adopted(rig, submission, told, silent_seconds=2.0) as (generation, transport):
         events = await read(generation)
         depth = await transport.measure_queue(rig.model, "online")
-    _check((), events)
+    _check(told, events)
     assert depth is not None
     assert depth.waiting == 0
     assert (worker.jobs, generation.record.attempts) == ([submission.request_id], 1)
