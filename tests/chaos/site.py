@@ -11,6 +11,7 @@ from pathlib import Path
 import redis
 
 from headrace.apps.cli.nodes import free_ports, running_rabbitmq, running_redis, wait_until
+from headrace.scheduler.adopting import ANNOUNCE_SECONDS
 from headrace.schema.settings.services import QueueType
 from headrace.transport.redis.retention_scripts import RUNNING
 from headrace.transport.retention.base import LEASE_SECONDS, RENEW_SECONDS
@@ -25,6 +26,8 @@ WORKER_SECONDS = 180.0
 # A host that is cut off is to be noticed within a run.
 HEARTBEAT = {"HEADRACE_BROKER_HEARTBEAT_SECONDS": "2"}
 ACCOUNTS = {"HEADRACE_ACCOUNTS_ENABLED": "true", "HEADRACE_ACCOUNTS_ADMIN_KEY": ADMIN_KEY}
+# Another gateway adopts what a lease has run out of, and workers tell it what they have.
+ADOPTED_SECONDS = LEASE_SECONDS + 2 * ANNOUNCE_SECONDS
 # A gateway writes again what Redis has lost when it next renews its leases.
 REWRITTEN_SECONDS = RENEW_SECONDS * 2
 
@@ -88,7 +91,12 @@ class Site:
         return dice.choice(self.hosts)
 
     def take_worker(self, dice: random.Random) -> Process:
-        """Return a worker that is not among them any more."""
+        """Return a worker that is not among them any more, as soon as nothing but it would be lost.
+
+        The end of an answer that a gateway had not written when it was killed is its worker's alone, until another
+        gateway has adopted it and was told.
+        """
+        self.wait_adopted()
         host = self.pick_host(dice)
         self.hosts.remove(host)
         return host.worker
@@ -140,8 +148,8 @@ class Site:
         self._redis_back_at = time.monotonic()
 
     def wait_adopted(self) -> None:
-        """Wait until nothing is without an owner of what the last gateway left that was killed."""
-        time.sleep(max(0.0, self._gateway_killed_at + LEASE_SECONDS - time.monotonic()))
+        """Wait until all that the last gateway left that was killed has an owner, who was told where it stands."""
+        time.sleep(max(0.0, self._gateway_killed_at + ADOPTED_SECONDS - time.monotonic()))
         with redis.Redis.from_url(self._redis_url) as client:  # pyright: ignore[reportUnknownMemberType]
             wait_for(lambda: self._count_orphans(client) == 0, "what a killed gateway left was adopted")
 

@@ -13,7 +13,7 @@ QUICK = tuple(name for name in FAULTS if name != "cut-off-host")
 
 
 def test_no_answer_is_lost_doubled_or_torn_while_things_break(queue_type: QueueType) -> None:
-    report = run(requests=80, seed=32, faults=QUICK, pause_seconds=0.8, queue_type=queue_type)
-    assert report.requests == 80
+    report = run(requests=90, seed=31, faults=QUICK, pause_seconds=0.5, queue_type=queue_type)
+    assert report.requests == 90
     assert report.bad == {}, report
     assert report.faults
