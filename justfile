@@ -90,10 +90,10 @@ unit *arguments: _synced
 contract *arguments: _synced
     {{ run }} pytest tests/contract -n 2 --dist loadfile "$@"
 
-# Real RabbitMQ, Redis, PostgreSQL and vLLM, started and stopped by the tests; two files at a time, since most of it is waiting
+# Real RabbitMQ, Redis, PostgreSQL and vLLM, started and stopped by the tests; three files at a time, since most of it is waiting
 [group('test')]
 integration *arguments: _synced
-    {{ run }} pytest tests/integration -n 2 --dist loadfile "$@"
+    {{ run }} pytest tests/integration -n 3 --dist loadfile "$@"
 
 # As a user would: the commands, over HTTP
 [group('test')]

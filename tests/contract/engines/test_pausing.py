@@ -172,6 +172,25 @@ async def test_a_job_that_is_held_before_it_begins_waits(engine: Engine) -> None
         assert await reading
 
 
+async def test_a_search_goes_on_however_many_online_requests_begin(engine: Engine) -> None:
+    job = make("search-beside", {"beam_search": BeamSearchParams(width=2), "max_tokens": 15})
+    whole = await run(engine, job)
+    ended = asyncio.Event()
+
+    async def ask_on(name: str) -> None:
+        number = 0
+        while not ended.is_set():
+            number += 1
+            await run(engine, make_job(f"{name}-{number}", max_tokens=1, temperature=0.0))
+
+    async with asyncio.TaskGroup() as group:
+        for name in ("left", "right"):
+            group.create_task(ask_on(name))
+        beside = await run(engine, structs.replace(job, lane="batch"))
+        ended.set()
+    assert tokens_of(beside, 0) == tokens_of(whole, 0)
+
+
 async def check_online_in_between(engine: Engine, job: EngineJob, online: EngineJob, *, after: int = 1) -> None:
     """Fill the engine with one batch job, and check that an online one passes and the other does not notice.
 

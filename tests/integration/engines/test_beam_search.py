@@ -227,6 +227,14 @@ async def test_it_finds_what_vllm_finds(engine: Engine, oracle: Oracle) -> None:
     assert [ours.texts[index] for index in range(5)] == [each.text for each in theirs]
 
 
+@pytest.mark.parametrize("given", [{"temperature": 0.0}, {"temperature": 1.5, "top_p": 0.2, "top_k": 1, "seed": 7}])
+async def test_what_is_for_sampling_changes_nothing(engine: Engine, given: dict[str, Any]) -> None:
+    plain = await read(engine, job_of(width=4, n=3, max_tokens=8))
+    told = await read(engine, job_of(width=4, n=3, max_tokens=8, **given))
+    assert tokens_of(told) == tokens_of(plain)
+    assert len(told.token_ids) == 3
+
+
 async def search(engine: Engine, oracle: Oracle, job: EngineJob, **constraint: Any) -> Answer:
     """Run a search under a constraint that is given as vLLM takes it."""
     from vllm.sampling_params import StructuredOutputsParams

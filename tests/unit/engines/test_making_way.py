@@ -2,7 +2,7 @@
 
 from msgspec import Struct
 
-from headrace.worker.engines.vllm.making_way import choose_victim, is_online
+from headrace.worker.engines.vllm.making_way import BatchRest, choose_victim, is_online
 from headrace.worker.engines.vllm.sampling import engine_priority
 
 BLOCK = 32
@@ -57,3 +57,24 @@ def test_who_can_get_no_slot_needs_no_room_in_the_cache() -> None:
     long = online(num_tokens=10 * BLOCK)
     assert choose([online(), online(), long], [batch()], slots=2, blocks=2) is not None
     assert choose([online(), long], [online()], slots=1, blocks=1) is None
+
+
+def test_only_online_requests_begin_in_a_step_in_which_one_does() -> None:
+    assert BatchRest().slots(4, taken=0, beginning=1) == 1
+    assert BatchRest().slots(4, taken=2, beginning=1) == 3
+    assert BatchRest().slots(4, taken=3, beginning=5) == 4
+
+
+def test_every_slot_is_open_while_nothing_of_the_online_lane_begins() -> None:
+    rest = BatchRest()
+    assert [rest.slots(4, taken=1, beginning=0) for _ in range(3)] == [4, 4, 4]
+
+
+def test_batch_work_has_every_second_step_however_many_online_requests_come() -> None:
+    rest = BatchRest()
+    assert [rest.slots(4, taken=1, beginning=1) for _ in range(5)] == [2, 4, 2, 4, 2]
+
+
+def test_after_a_step_without_online_beginnings_batch_work_can_rest_again() -> None:
+    rest = BatchRest()
+    assert [rest.slots(4, taken=0, beginning=count) for count in (1, 0, 1, 1, 0, 1)] == [1, 4, 1, 4, 4, 1]

@@ -18,7 +18,7 @@ from headrace.schema.events import (
     ToolCallDelta,
     Usage,
 )
-from headrace.schema.request import GenerationParameters, OutputFlags
+from headrace.schema.request import BeamSearchParams, GenerationParameters, OutputFlags
 from headrace.schema.settings import ModelSettings
 from headrace.worker.engines.base import EngineSetupError
 from headrace.worker.engines.extensions import read_extension
@@ -129,6 +129,13 @@ def sampled(
 def test_the_models_defaults_hold_where_the_request_says_nothing() -> None:
     arguments = sampled(GenerationParameters(top_p=0.5, top_k=0), temperature=0.2, top_p=0.9, top_k=20, max_tokens=7)
     assert arguments == {"temperature": 0.2, "top_p": 0.5, "top_k": 0, "max_tokens": 5, "n": 1}
+
+
+def test_a_search_ignores_what_is_for_sampling() -> None:
+    parameters = GenerationParameters(
+        beam_search=BeamSearchParams(width=4), n=3, temperature=0.0, top_p=0.5, top_k=3, min_p=0.1, seed=7, stop=("x",)
+    )
+    assert sampled(parameters, repetition_penalty=1.1) == {"n": 1, "max_tokens": 5, "stop": ["x"]}
 
 
 def test_every_seed_is_one_that_vllm_takes_as_a_seed() -> None:

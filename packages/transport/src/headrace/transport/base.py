@@ -183,7 +183,7 @@ class WorkerTransport(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Return when everything written has been handed to the broker; wait while the connection is down."""
+        """Return when the broker has everything that was written; wait while the connection is down."""
         ...
 
     async def close(self) -> None:

@@ -30,6 +30,7 @@ from headrace.transport.rabbitmq.broker import HeadraceRabbitmqBroker
 from headrace.transport.rabbitmq.declaring import declare_exchanges, declare_task_queues
 from headrace.transport.rabbitmq.link import RabbitmqLink
 from headrace.transport.rabbitmq.parameters import build_parameters
+from headrace.transport.rabbitmq.read_back import Answered, ReadBack
 from headrace.transport.rabbitmq.topology import find_kind
 from headrace.transport.redis import RedisRelay
 from headrace.transport.replies import BrokerState, LargeReplies, ReplyOutbox
@@ -79,6 +80,7 @@ class RabbitmqWorkerTransport:
             unread_seconds=UNREAD_SECONDS,
             large=large,
         )
+        self._read_back = ReadBack(self._ask_back)
         self._channel: Channel | None = None
         self._receiver: ControlReceiver | None = None
         self._worker_id = ""
@@ -122,6 +124,7 @@ class RabbitmqWorkerTransport:
     def _on_lost(self) -> None:
         self._channel = None
         self._outbox.lose_connection()
+        self._read_back.lose()
 
     def _say_running(self) -> None:
         """Say what runs here to those who wait for it: who was granted it meanwhile could not tell us to stop."""
@@ -132,6 +135,7 @@ class RabbitmqWorkerTransport:
         if blocked:
             # What was last written lies in a buffer that the broker does not read.
             self._outbox.lose_connection()
+            self._read_back.lose()
 
     def _on_control(self, _channel: Channel, _method: Basic.Deliver, _properties: BasicProperties, body: bytes) -> None:
         self._take_control(body)
@@ -184,9 +188,21 @@ class RabbitmqWorkerTransport:
         if self._channel is not None:
             self._channel.basic_publish(REPLY_EXCHANGE, reply_address, body, TRANSIENT, mandatory=True)
 
+    def _ask_back(self, answered: Answered) -> bool:
+        if self._channel is None or not self._channel.is_open:
+            return False
+        self._channel.exchange_declare(REPLY_EXCHANGE, passive=True, callback=lambda _frame: answered())
+        return True
+
     async def flush(self) -> None:
-        """Return when everything written has been handed to the connection."""
+        """Return when the broker has everything that was written, or Redis has.
+
+        What lies in a socket is not enough: where a host dies, nobody would have it, and the task that is acknowledged
+        after this would not come again.
+        """
         await self._outbox.wait_empty()
+        while self._state() is not BrokerState.DOWN and not await self._read_back.wait():
+            await self._outbox.wait_empty()
 
     async def close(self) -> None:
         """Flush what can still leave, and close the connection."""

@@ -4,6 +4,10 @@ The gate before the engine counts generations. One that has several sequences ta
 be replayed can't be taken out and told again. vLLM orders by priority who waits, but leaves alone who has a slot; and
 where the KV cache is full, a new request waits for whoever runs. So before each step its scheduler asks here. What is
 taken back goes on later exactly where it stood: vLLM keeps its tokens, its sampler's state and its grammar.
+
+What begins in a step costs the others in it more than what goes on: a prompt, or the part of it that the prefix cache
+does not hold, against one token. And for a beam search each step is a beginning. So where an online request begins,
+nothing of the batch lane begins beside it.
 """
 
 from collections.abc import Sequence
@@ -57,3 +61,24 @@ def choose_victim(
     if not batch or (len(coming) <= free_slots and needed_blocks <= free_blocks):
         return None
     return max(batch, key=lambda each: (each.priority, each.arrival_time))
+
+
+class BatchRest:
+    """Tells in which steps nothing of the batch lane begins: where an online request does, but never twice in a row.
+
+    So batch work has every second step at least, however many online requests come.
+    """
+
+    def __init__(self) -> None:
+        self._rested = False
+
+    def slots(self, slots: int, *, taken: int, beginning: int) -> int:
+        """Return how many slots the step that is planned now may fill; online requests fill them first.
+
+        Args:
+            slots: that there are.
+            taken: by requests that go on.
+            beginning: requests of the online lane that wait and could begin.
+        """
+        self._rested = beginning > 0 and not self._rested
+        return min(slots, taken + beginning) if self._rested else slots

@@ -153,7 +153,7 @@ class JobPlanner:
                 unit=Unit(number, sequence), prompt=prompt, arguments=own, thinks_first=form.engine_finds_reasoning
             )
 
-        if parameters.beam_search is not None or not _is_greedy(arguments) or parameters.n == 1:
+        if arguments["n"] == 1 or not _is_greedy(arguments):
             return [ask(first, arguments)]
         # vLLM refuses to give the one likeliest answer several times.
         return [ask(first + i, arguments | {"n": 1}) for i in range(parameters.n)]

@@ -94,14 +94,8 @@ def sampling_arguments(
         max_tokens: tokens that a sequence may have.
         flags: what the answer is to tell.
     """
-    arguments = {name: value for name, value in defaults.items() if name in _SHARED}
-    for name in _SHARED:
-        if (value := getattr(parameters, name)) is not None:
-            arguments[name] = value
+    arguments = _choice_arguments(parameters, defaults)
     arguments["max_tokens"] = max_tokens
-    arguments["n"] = parameters.n
-    if parameters.seed is not None:
-        arguments["seed"] = parameters.seed % _SEED_RANGE
     further = {
         "stop": list(parameters.stop),
         "min_tokens": parameters.min_tokens,
@@ -115,6 +109,21 @@ def sampling_arguments(
         arguments["prompt_logprobs"] = flags.prompt_logprobs
     if extension is not None:
         arguments |= _extension_arguments(extension)
+    return arguments
+
+
+def _choice_arguments(parameters: GenerationParameters, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return how tokens are chosen, and for how many sequences."""
+    if parameters.beam_search is not None:
+        # A search chooses for itself, and vLLM refuses several sequences at the temperature 0.
+        return {"n": 1}
+    arguments = {name: value for name, value in defaults.items() if name in _SHARED}
+    for name in _SHARED:
+        if (value := getattr(parameters, name)) is not None:
+            arguments[name] = value
+    arguments["n"] = parameters.n
+    if parameters.seed is not None:
+        arguments["seed"] = parameters.seed % _SEED_RANGE
     return arguments
 
 

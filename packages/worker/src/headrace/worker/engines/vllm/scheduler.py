@@ -21,7 +21,7 @@ from vllm.v1.core.sched.scheduler import Scheduler
 
 from headrace.worker.engines.vllm.beam.masks import MASK_ARGUMENT, stack_masks
 from headrace.worker.engines.vllm.load import LoadReport
-from headrace.worker.engines.vllm.making_way import choose_victim, is_online
+from headrace.worker.engines.vllm.making_way import BatchRest, choose_victim, is_online
 
 
 class _MaskTable:
@@ -77,6 +77,15 @@ def _find_victim(scheduler: Any, may_begin: Callable[[Any], bool]) -> Any:
     return victim
 
 
+def _count_slots(scheduler: Any, rest: BatchRest, may_begin: Callable[[Any], bool]) -> int:
+    """Return how many slots the next step may fill."""
+    return rest.slots(
+        scheduler.max_num_active_reqs,
+        taken=len(scheduler.running) + scheduler.num_waiting_for_streaming_input,
+        beginning=sum(may_begin(each) for each in takewhile(is_online, scheduler.waiting)),
+    )
+
+
 class LaneScheduler(Scheduler):
     """vLLM's scheduler, with masks that requests bring, and a batch lane that makes way."""
 
@@ -84,12 +93,18 @@ class LaneScheduler(Scheduler):
         super().__init__(*args, **kwargs)
         self._table = _MaskTable()
         self._report = LoadReport()
+        self._rest = BatchRest()
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan a step, after the batch lane has made way."""
         while (victim := _find_victim(self, self._handle_blocked_waiting_request)) is not None:
             self._preempt_request(victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery)
-        return super().schedule(*args, **kwargs)
+        slots = self.max_num_active_reqs
+        self.max_num_active_reqs = _count_slots(self, self._rest, self._handle_blocked_waiting_request)
+        try:
+            return super().schedule(*args, **kwargs)
+        finally:
+            self.max_num_active_reqs = slots
 
     def add_request(self, request: Any) -> None:
         """Take a request, and its mask if it has one."""
@@ -113,12 +128,18 @@ class LaneAsyncScheduler(AsyncScheduler):
         super().__init__(*args, **kwargs)
         self._table = _MaskTable()
         self._report = LoadReport()
+        self._rest = BatchRest()
 
     def schedule(self, *args: Any, **kwargs: Any) -> Any:
         """Plan a step, after the batch lane has made way."""
         while (victim := _find_victim(self, self._handle_blocked_waiting_request)) is not None:
             self._preempt_request(victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery)
-        return super().schedule(*args, **kwargs)
+        slots = self.max_num_active_reqs
+        self.max_num_active_reqs = _count_slots(self, self._rest, self._handle_blocked_waiting_request)
+        try:
+            return super().schedule(*args, **kwargs)
+        finally:
+            self.max_num_active_reqs = slots
 
     def add_request(self, request: Any) -> None:
         """Take a request, and its mask if it has one."""
