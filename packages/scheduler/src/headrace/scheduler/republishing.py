@@ -116,6 +116,8 @@ class Republishing:
             await self._look(watched)
         except Exception:  # noqa: BLE001 - an edge: one that nobody planned for leaves the others
             _log.exception("adopted task not published again", request_id=watched.entry.mailbox.request_id)
+            if watched.entry.silence is not None:
+                watched.entry.silence.refuse()
 
     async def _can_publish(self) -> bool:
         try:
@@ -127,7 +129,7 @@ class Republishing:
     async def _look(self, watched: Watched) -> None:
         entry, adoption = watched.entry, watched.adoption
         silence, now = entry.silence, self._clock()
-        if silence is None or not silence.has_lasted():
+        if silence is None or not silence.look():
             return
         if not entry.submitted_at + self._youngest_seconds <= now < entry.deadline:
             return
@@ -145,6 +147,9 @@ class Republishing:
                 # What it has in the object store is left to the sweep: whoever goes on with it may need it.
                 return
             entry.payload = task.payload
+            if not silence.is_lasting:
+                # Somebody spoke while it was moved.
+                return
             line = self._waiting.find(entry.mailbox.model, standing.lane)
             share = line.find_share(task.tenant, standing.priority)
             self._publisher.publish(task, level=line.levels.level_of(standing.priority, share))

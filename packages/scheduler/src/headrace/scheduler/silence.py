@@ -33,10 +33,15 @@ class Silence(Struct):
         """Nobody could be heard up to now."""
         self.looks = 0
 
-    def has_lasted(self) -> bool:
-        """Count a look, and tell whether the silence has lasted long enough."""
-        self.looks += 1
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it has lasted long enough."""
         return self.looks >= SILENT_LOOKS
+
+    def look(self) -> bool:
+        """Count a look, and tell whether it has lasted long enough."""
+        self.looks += 1
+        return self.is_lasting
 
     def wants(self, steps: int) -> bool:
         """Tell whether a copy so far up is one more than there is."""
