@@ -168,7 +168,7 @@ async def test_a_worker_that_tells_nothing_for_long_says_that_it_runs_it(rig: Ri
 
 async def test_a_worker_that_hears_of_it_too_late_is_overtaken_and_fenced_off(rig: Rig) -> None:
     late = LateTransport(rig.harness.worker_side())
-    first = await rig.start_worker(transport=cast("WorkerTransport", late), slots=1)
+    first = await rig.start_worker(transport=cast("WorkerTransport", late), slots=1, drain_seconds=0.5)
     # It still runs when it hears of the adoption.
     submission = _submission(rig, step_seconds=0.01)
     told = await read_until_text(await rig.scheduler.submit(submission))
@@ -183,7 +183,7 @@ async def test_a_worker_that_hears_of_it_too_late_is_overtaken_and_fenced_off(ri
 
 async def test_a_worker_that_says_late_that_it_runs_it_runs_on_and_the_copy_is_dropped(rig: Rig) -> None:
     late = LateTransport(rig.harness.worker_side())
-    first = await rig.start_worker(transport=cast("WorkerTransport", late), slots=1)
+    first = await rig.start_worker(transport=cast("WorkerTransport", late), slots=1, drain_seconds=0.5)
     # It still runs when it hears of the adoption.
     submission = _submission(rig, step_seconds=0.01)
     told = await read_until_text(await rig.scheduler.submit(submission))
