@@ -162,7 +162,7 @@ def test_people_get_tables_and_one_line_of_error(site: Site) -> None:
     assert (again.returncode, again.stderr) == (1, "headrace tenants: another tenant has this name already\n")
     wrong = site.run("keys", "create", "readable", "--expires", "soon", "--url", url)
     assert wrong.returncode == 2
-    assert wrong.stderr.startswith("headrace keys: 'soon' is no time: type 30d")
+    assert wrong.stderr.startswith("headrace keys: --expires: 'soon' is no time: type 30d")
 
 
 def test_nothing_of_a_key_but_its_prefix_is_logged(site: Site) -> None:
