@@ -303,6 +303,17 @@ async def test_an_end_does_not_wait_for_what_is_waited_for(rig: Rig, tmp_path: P
     assert [path.name for path in folders_in(tmp_path)] == ["left"]
 
 
+async def test_what_several_have_left_is_waited_for_at_once(rig: Rig, tmp_path: Path) -> None:
+    names = [f"left-{number}" for number in range(3)]
+    for name in names:
+        await asyncio.to_thread(leave_journal, tmp_path / name, make_opened(name))
+    rig.recoveries.waits = True
+    await rig.ledger.start()
+    await rig.recoveries.until(lambda: len(rig.recoveries.taken) == 3)
+    assert sorted(rig.recoveries.taken) == [(name, [name]) for name in names]
+    await rig.ledger.close()
+
+
 def test_a_folder_that_is_left_is_claimed_by_one(tmp_path: Path) -> None:
     folder = JournalFolder.claim(tmp_path / "dead")
     assert folder is not None

@@ -22,6 +22,8 @@ FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 5.0
 SWEEP_SECONDS = 60.0
 CLOSE_SECONDS = 5.0
+# Journals that are taken over at once; each may wait for the last words of its workers.
+MAX_TAKEN_OVER = 16
 
 _log = structlog.get_logger("headrace.accounts")
 
@@ -212,10 +214,22 @@ class UsageLedger:
     async def sweep(self) -> None:
         """Write what dead processes have left on this disk."""
         try:
-            for folder in await asyncio.to_thread(claim_left, self._journal.root, self._journal.name):
-                await self._take_over(folder)
+            folders = await asyncio.to_thread(claim_left, self._journal.root, self._journal.name)
         except OSError as error:
-            _log.error("usage sweep failed", reason=error.strerror or type(error).__name__)
+            _say_failed(error)
+            return
+        places = asyncio.Semaphore(MAX_TAKEN_OVER)
+        async with asyncio.TaskGroup() as group:
+            for folder in folders:
+                group.create_task(self._take_over_in_turn(folder, places))
+
+    async def _take_over_in_turn(self, folder: JournalFolder, places: asyncio.Semaphore) -> None:
+        async with places:
+            try:
+                await self._take_over(folder)
+            except OSError as error:
+                _say_failed(error)
+                await asyncio.to_thread(folder.release)
 
     async def _take_over(self, folder: JournalFolder) -> None:
         remains = Remains()
@@ -238,3 +252,7 @@ class UsageLedger:
     async def _insert_all(self, rows: Sequence[UsageRow]) -> None:
         for begin in range(0, len(rows), BATCH_ROWS):
             await self._insert(rows[begin : begin + BATCH_ROWS])
+
+
+def _say_failed(error: OSError) -> None:
+    _log.error("usage sweep failed", reason=error.strerror or type(error).__name__)
