@@ -183,7 +183,11 @@ class WorkerTransport(Protocol):
         ...
 
     async def flush(self) -> None:
-        """Return when the broker has everything that was written; wait while the connection is down."""
+        """Return when everything written has been handed to the broker; wait while the connection is down."""
+        ...
+
+    async def wait_read(self) -> None:
+        """Return when the broker has read everything that was written; wait while the connection is down."""
         ...
 
     async def close(self) -> None:

@@ -165,7 +165,7 @@ class Execution:
         self._last_words.note(word, is_orphan=run.is_orphan)
 
     async def _flush(self, run: Run) -> None:
-        """Wait until the last event has left: a task may only be acknowledged after that.
+        """Wait until the last event has arrived at the broker: a task may only be acknowledged after that.
 
         Nor may a retained one whose reader is gone, before another has taken it up: until then all of it is here only.
         """
@@ -176,6 +176,9 @@ class Execution:
                 if task.retained:
                     await self._transport.wait_heard(task.request_id)
                     await self._transport.flush()
+                # Its reader has the end about now.
+                run.report()
+                await self._transport.wait_read()
         except TimeoutError:
             run.is_unheard = True
             _log.warning("reply not delivered before the deadline", request_id=task.request_id)

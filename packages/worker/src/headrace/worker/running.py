@@ -58,6 +58,7 @@ class Run:
         self.stop_reason: StopReason | None = None
         self.pauses = 0
         self.is_waiting = False
+        self._is_reported = False
         self._goes_when_idle = False
         self._has_run = False
         self._waiting_since = 0.0
@@ -128,7 +129,10 @@ class Run:
         )
 
     def report(self) -> None:
-        """Tell the observers that it has left this worker."""
+        """Tell the observers that it has left this worker; once, whoever says it first."""
+        if self._is_reported:
+            return
+        self._is_reported = True
         fact = GenerationRan(
             request_id=self.task.request_id,
             model=self.task.request.model,

@@ -157,6 +157,10 @@ class MemoryWorkerTransport:
         """Return when everything written was delivered."""
         await self._outbox.wait_empty()
 
+    async def wait_read(self) -> None:
+        """The same: there is nothing between us and who reads."""
+        await self._outbox.wait_empty()
+
     async def close(self) -> None:
         """Deliver what waits and stop listening."""
         await self.flush()

@@ -195,7 +195,11 @@ class RabbitmqWorkerTransport:
         return True
 
     async def flush(self) -> None:
-        """Return when the broker has everything that was written, or Redis has.
+        """Return when everything written has been handed to the connection, or to Redis."""
+        await self._outbox.wait_empty()
+
+    async def wait_read(self) -> None:
+        """Return when the broker has read everything that was written, or Redis has it.
 
         What lies in a socket is not enough: where a host dies, nobody would have it, and the task that is acknowledged
         after this would not come again.
