@@ -39,7 +39,8 @@ output = 10.0
 LIMITS = {"tokens_per_month": 1_000_000, "cost_per_month_micros": 10_000_000, "concurrent_generations": 10}
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+# The same code on either; the contract suite holds both to it. `just integration` runs all of them.
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.long)])
 async def database(request: pytest.FixtureRequest) -> AsyncIterator[dict[str, str]]:
     """The settings of a database of the test's own."""
     if request.param == "sqlite":
