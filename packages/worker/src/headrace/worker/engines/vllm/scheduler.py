@@ -121,36 +121,5 @@ class LaneScheduler(Scheduler):
         return super().make_stats(*args, **kwargs) or self._report.make(self)
 
 
-class LaneAsyncScheduler(AsyncScheduler):
-    """The same for vLLM's scheduler that plans a step while the one before it runs."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._table = _MaskTable()
-        self._report = LoadReport()
-        self._rest = BatchRest()
-
-    def schedule(self, *args: Any, **kwargs: Any) -> Any:
-        """Plan a step, after the batch lane has made way."""
-        while (victim := _find_victim(self, self._handle_blocked_waiting_request)) is not None:
-            self._preempt_request(victim, time.monotonic(), drop_stale_output=self.requires_kv_delivery)
-        slots = self.max_num_active_reqs
-        self.max_num_active_reqs = _count_slots(self, self._rest, self._handle_blocked_waiting_request)
-        try:
-            return super().schedule(*args, **kwargs)
-        finally:
-            self.max_num_active_reqs = slots
-
-    def add_request(self, request: Any) -> None:
-        """Take a request, and its mask if it has one."""
-        self._table.note(request)
-        super().add_request(request)
-
-    def get_grammar_bitmask(self, scheduler_output: Any) -> Any:
-        """Return the masks of this step."""
-        output = super().get_grammar_bitmask(scheduler_output)
-        return self._table.extend(output, scheduler_output.num_scheduled_tokens, self.requests)
-
-    def make_stats(self, *args: Any, **kwargs: Any) -> Any:
-        """Return vLLM's own statistics where they are on, else the load where that is worth telling."""
-        return super().make_stats(*args, **kwargs) or self._report.make(self)
+class LaneAsyncScheduler(LaneScheduler, AsyncScheduler):
+    """The same over vLLM's scheduler that plans a step while the one before it runs."""
