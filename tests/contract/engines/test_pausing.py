@@ -264,7 +264,8 @@ async def test_an_engine_that_can_not_replay_takes_back_what_it_runs(drafting_en
 @pytest.mark.engine
 async def test_an_engine_that_can_not_replay_keeps_a_grammar(drafting_engine: Engine) -> None:
     job = make("unreplayable-schema", {"temperature": 0.0, "ignore_eos": False}, response_format=SCHEMA)
-    await check(drafting_engine, job, cuts=[3, 8])
+    # Its answer is short: a second pause may come after its end.
+    await check(drafting_engine, job, cuts=[3])
 
 
 @pytest.mark.engine
